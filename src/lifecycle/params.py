@@ -1,0 +1,162 @@
+"""Read params.yaml, the one home of tunables; every key is required, unknown keys and wrong types are errors."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from lifecycle.errors import MisuseError, run
+from lifecycle.seam import Domain, load_domain
+
+Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SampleParams(Section):
+    """How the synthetic months are made."""
+
+    months: list[Month]
+    rows_per_month: int = Field(gt=0)
+    seed: int
+
+
+class IngestParams(Section):
+    """Where months come from, and how many are kept."""
+
+    source: str
+    keep_months: int | None = Field(gt=0)
+
+
+class PrepareParams(Section):
+    """How many months train and test."""
+
+    train_months: int = Field(gt=0)
+    test_months: int = Field(gt=0)
+
+
+class TrainParams(Section):
+    """The fit; ``hyperparameters`` collects the keys of the section that belong to the domain."""
+
+    seed: int
+    folds: int = Field(ge=2)
+    parity_tolerance: float = Field(gt=0)
+    hyperparameters: Any
+
+
+class EvaluateParams(Section):
+    """What is measured, and how surely."""
+
+    seed: int
+    metrics: list[str] = Field(min_length=1)
+    confidence: Share
+    resamples: int = Field(ge=50)
+    min_slice_rows: int = Field(gt=0)
+
+
+class GateParams(Section):
+    """What a challenger must hold."""
+
+    tolerance: float = Field(ge=0)
+    slice_tolerance: float = Field(ge=0)
+    limits: dict[str, float]
+    max_latency_ms: float = Field(gt=0)
+    max_size_mb: float = Field(gt=0)
+
+
+class RegistryParams(Section):
+    """How versions are called."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$")
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    domain: str = Field(pattern=r"^[a-z_][a-z0-9_]*$")
+    sample: SampleParams
+    ingest: IngestParams
+    prepare: PrepareParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    gate: GateParams
+    registry: RegistryParams
+
+    def load_domain(self) -> Domain:
+        """Import the package that holds the task."""
+        return load_domain(self.domain)
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check the parameters.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    Params
+
+    Raises
+    ------
+    MisuseError
+        Naming the first key that is missing, unknown or of a wrong type, its value and what was expected.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MisuseError(f"{path} is missing; start in the folder that holds it.") from error
+    except yaml.YAMLError as error:
+        raise MisuseError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    try:
+        return _check_params(raw)
+    except ValidationError as error:
+        raise MisuseError(f"{path}: {describe_error(error)}") from error
+
+
+def _check_params(raw: Any) -> Params:
+    """Check the parameters, the domain's own part of ``train`` included."""
+    section = raw.get("train") if isinstance(raw, dict) else None
+    if not isinstance(section, dict) or not isinstance(raw.get("domain"), str):
+        return Params.model_validate(raw)
+    own = {key: value for key, value in section.items() if key in TrainParams.model_fields}
+    rest = {key: value for key, value in section.items() if key not in TrainParams.model_fields}
+    params = Params.model_validate({**raw, "train": {**own, "hyperparameters": None}})
+    hyperparameters = _check_hyperparameters(rest, params.load_domain().Hyperparameters)
+    return params.model_copy(update={"train": params.train.model_copy(update={"hyperparameters": hyperparameters})})
+
+
+def _check_hyperparameters(values: dict[str, Any], record: type) -> Any:
+    """Build the domain's record of hyperparameters from its keys of the section ``train``."""
+    fields = {field: (kind, ...) for field, kind in record.__annotations__.items()}
+    section = create_model("Hyperparameters", __base__=Section, **fields)  # type: ignore[call-overload]
+    checked = TypeAdapter(section).validate_python(values)
+    return record(**checked.model_dump())
+
+
+def describe_error(error: ValidationError) -> str:
+    """Say in one line what pydantic found first."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{key} is unknown; remove it, or correct its spelling."
+    if first["type"] == "missing":
+        return f"{key} is missing; every key is required."
+    return f"{key} is {first['input']!r}; expected: {first['msg'][:1].lower()}{first['msg'][1:]}."
+
+
+def main(_argv: list[str] | None = None) -> None:
+    """Check params.yaml."""
+    read_params()
+
+
+if __name__ == "__main__":
+    run(main)

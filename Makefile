@@ -1,9 +1,16 @@
 # Every target does its own set-up: on a fresh clone any of them may come first.
 PYTHON ?= python3
+MONTHS ?=
+SOURCE ?=
+BASE ?=
+VERSION ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
+# Idle threads of a fit sleep instead of spinning: on busy cores that is the difference of seconds and minutes.
+export OMP_WAIT_POLICY := PASSIVE
+run := .venv/bin/python -m
 
-.PHONY: help install lock lint format test pipeline data sample gate report lineage bench
+.PHONY: help install lint format test pipeline data sample report lineage bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -12,8 +19,39 @@ install: .venv/installed ## Make the virtual environment .venv from requirements
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv && awk '/^[^ #]/ { keep = /^uv==/ } keep' requirements.lock > .venv/uv.lock && .venv/bin/python -m pip install -q --require-hashes -r .venv/uv.lock
+	$(PYTHON) -m venv .venv && awk '/^[^ #]/ { keep = /^uv==/ } keep' requirements.lock > .venv/uv.lock && $(run) pip install -q --require-hashes -r .venv/uv.lock
 	.venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock && .venv/bin/uv pip install -q --python .venv/bin/python --no-deps -e . && touch $@
+
+pipeline: .venv/installed ## Pull the data, reproduce what changed, show the metrics and the gate's verdict
+	@$(run) lifecycle.params && $(run) dvc pull -q --allow-missing
+	@$(run) dvc repro -q --allow-missing
+	@$(run) lifecycle.gate $(if $(BASE),--base $(BASE))
+
+data: .venv/installed ## Bring months in: MONTHS=2024-01,2024-02 [SOURCE=folder or address]
+	@$(run) dvc pull -q data.dvc
+	@$(run) lifecycle.ingest --months '$(MONTHS)' $(if $(SOURCE),--source '$(SOURCE)')
+
+sample: .venv/installed ## Write the synthetic months anew, as params.yaml describes them
+	@$(run) lifecycle.sample && $(run) dvc add -q data
+
+report: .venv/installed ## Say what changed: BASE=revision; writes out/report.json and out/report.md
+	@$(run) lifecycle.report $(if $(BASE),--base $(BASE))
+
+lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0]
+	@$(run) lifecycle.lineage $(VERSION)
+
+lint: .venv/installed ## Check the code's form and rules
+	.venv/bin/ruff format --check -q src tests && .venv/bin/ruff check -q src tests
+	.venv/bin/pylint src tests
+
+format: .venv/installed ## Bring the code into form
+	.venv/bin/ruff check -q --fix src tests && .venv/bin/ruff format -q src tests
+
+test: .venv/installed ## Run the tests
+	$(run) pytest --cov --cov-report=term
+
+bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
+	@$(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')
 
 lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade -o requirements.lock pyproject.toml

@@ -10,6 +10,13 @@ CONTRACT = {
     # The column that must lie inside the month of its file, and by which the data are split.
     "time": "pickup_at",
     "target": "duration_minutes",
+    "title": "Duration of New York green-taxi trips",
+    "caveats": [
+        "distance_miles is what the taximeter drove. It is known only at the end of a trip; here it stands for the "
+        "length of the planned route, as in every published result on these data. A service must send the length "
+        "of the route that it plans.",
+        "Trips shorter than 1 minute or longer than 60 are left out of training and of every figure here.",
+    ],
     # "known" is the moment from which a value is known: at the "start" of the trip, or only at its "end".
     # Only what is known at the start may become a feature.
     "columns": [

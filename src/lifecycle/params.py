@@ -1,15 +1,17 @@
 """Read params.yaml, the one home of tunables; every key is required, unknown keys and wrong types are errors."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lifecycle.errors import MisuseError, run
 from lifecycle.seam import Domain, load_domain
 
-Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+Month = Annotated[str, Field(pattern=f"^{MONTH.pattern}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -32,6 +34,12 @@ class IngestParams(Section):
 
     source: str
     keep_months: int | None = Field(gt=0)
+
+
+class EnvironmentParams(Section):
+    """Which libraries shape the model."""
+
+    libraries: list[str]
 
 
 class PrepareParams(Section):
@@ -82,6 +90,7 @@ class Params(Section):
     domain: str = Field(pattern=r"^[a-z_][a-z0-9_]*$")
     sample: SampleParams
     ingest: IngestParams
+    environment: EnvironmentParams
     prepare: PrepareParams
     train: TrainParams
     evaluate: EvaluateParams
@@ -131,21 +140,27 @@ def _check_params(raw: Any) -> Params:
     rest = {key: value for key, value in section.items() if key not in TrainParams.model_fields}
     params = Params.model_validate({**raw, "train": {**own, "hyperparameters": None}})
     hyperparameters = _check_hyperparameters(rest, params.load_domain().Hyperparameters)
-    return params.model_copy(update={"train": params.train.model_copy(update={"hyperparameters": hyperparameters})})
+    return params.model_copy(
+        update={"train": params.train.model_copy(update={"hyperparameters": hyperparameters})}
+    )
 
 
 def _check_hyperparameters(values: dict[str, Any], record: type) -> Any:
     """Build the domain's record of hyperparameters from its keys of the section ``train``."""
     fields = {field: (kind, ...) for field, kind in record.__annotations__.items()}
     section = create_model("Hyperparameters", __base__=Section, **fields)  # type: ignore[call-overload]
-    checked = TypeAdapter(section).validate_python(values)
+    try:
+        checked = section.model_validate(values)
+    except ValidationError as error:
+        raise MisuseError(f"params.yaml: {describe_error(error, ('train',))}") from error
     return record(**checked.model_dump())
 
 
-def describe_error(error: ValidationError) -> str:
+def describe_error(error: ValidationError, prefix: tuple[str, ...] = ()) -> str:
     """Say in one line what pydantic found first."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    # An unknown key first: it is often the misspelling of the one that is missing.
+    first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in (*prefix, *first["loc"])) or "its top level"
     if first["type"] == "extra_forbidden":
         return f"{key} is unknown; remove it, or correct its spelling."
     if first["type"] == "missing":

@@ -1,0 +1,241 @@
+"""Stage ``evaluate``: measure the converted model on the test months, and explain it, whatever the champion does.
+
+Writes out/metrics.json and the plots' data (kept in Git), and the plots and the model card. How fast the model is
+depends on the machine, so that is measured at the gate.
+"""
+
+import inspect
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from fairlearn.metrics import MetricFrame
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.inspection import permutation_importance
+
+from lifecycle.card import Facts, write_card
+from lifecycle.contract import read_contract
+from lifecycle.errors import run
+from lifecycle.metrics import Metric, Predictions, bootstrap_interval, choose_unit, load_metrics
+from lifecycle.params import EvaluateParams, Params, read_params
+from lifecycle.paths import CARD, CROSS_VALIDATION, ENVIRONMENT, METRICS, ONNX, PLOTS, ROWS, TEST, TRAIN
+from lifecycle.plots import Labels, bin_predictions, render_plots, summarise_residuals
+from lifecycle.predictor import Predictor, load_predictor
+from lifecycle.rows import Rows, read_rows
+from lifecycle.seam import Columns
+
+# Permuting a column tells its importance as well on this many rows as on millions.
+IMPORTANCE_ROWS = 20_000
+IMPORTANCE_REPEATS = 3
+
+log = logging.getLogger(__name__)
+
+
+def predict_rows(predictor: Predictor, rows: Rows) -> Predictions:
+    """Predict prepared rows."""
+    return Predictions(rows.y, predictor.predict(rows.X), predictor.classes)
+
+
+def predict_baseline(train: Rows, test: Rows, classes: tuple[float, ...] | None) -> Predictions:
+    """Predict the test rows with the trivial model: the training target's mean, or its classes' shares."""
+    if classes is None:
+        dummy = DummyRegressor().fit(train.X[:, :1], train.y)
+        return Predictions(test.y, dummy.predict(test.X[:, :1]))
+    dummy = DummyClassifier(strategy="prior").fit(train.X[:, :1], train.y)
+    return Predictions(test.y, dummy.predict_proba(test.X[:, :1]), classes)
+
+
+def measure_metrics(
+    metrics: list[Metric], made: Predictions, baseline: Predictions, params: EvaluateParams
+) -> dict[str, dict[str, float]]:
+    """Measure each metric with its interval, and the baseline's value.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        ``value``, ``low``, ``high`` and ``baseline`` of each metric.
+    """
+    measured = {}
+    for metric in metrics:
+        low, high, _ = bootstrap_interval(
+            lambda rows, metric=metric: metric.measure_rows(made, rows),
+            len(made.target),
+            params.confidence,
+            params.resamples,
+            params.seed,
+        )
+        values = {
+            "value": metric.measure(made),
+            "low": low,
+            "high": high,
+            "baseline": metric.measure(baseline),
+        }
+        measured[metric.name] = {key: round_figure(value) for key, value in values.items()}
+    return measured
+
+
+def measure_slices(
+    metric: Metric, made: Predictions, slices: Columns, min_rows: int
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Measure a metric by slice, with fairlearn's MetricFrame.
+
+    Parameters
+    ----------
+    metric : Metric
+    made : Predictions
+    slices : dict of str to ndarray of shape (n_samples,)
+    min_rows : int
+        Groups with fewer rows are shown, and do not count for the gap.
+
+    Returns
+    -------
+    groups : list of dict
+        ``slice``, ``group``, ``rows``, ``error`` and ``judged``.
+    gaps : dict of str to dict
+        ``gap``, ``best`` and ``worst`` group of each slice with at least two judged groups.
+    """
+    numbers = np.arange(len(made.target))
+    groups, gaps = [], {}
+    for name, labels in slices.items():
+        # The frame's samples are row numbers, so that any metric fits, also one of probabilities.
+        frame = MetricFrame(
+            metrics={
+                "error": lambda rows, _: metric.measure_rows(made, np.asarray(rows)),
+                "rows": lambda rows, _: len(rows),
+            },
+            y_true=numbers,
+            y_pred=numbers,
+            sensitive_features=pd.Series(labels, name=name),
+        )
+        found = frame.by_group.assign(judged=frame.by_group["rows"] >= min_rows)
+        for group, row in found.iterrows():
+            figures = {
+                "rows": int(row["rows"]),
+                "error": round_figure(row["error"]),
+                "judged": bool(row["judged"]),
+            }
+            groups.append({"slice": name, "group": str(group), **figures})
+        judged = found.loc[found["judged"], "error"].astype(float)
+        if len(judged) > 1:
+            ends = [str(judged.idxmin()), str(judged.idxmax())]
+            best, worst = ends if metric.lower_is_better else ends[::-1]
+            gaps[name] = {"gap": round_figure(judged.max() - judged.min()), "best": best, "worst": worst}
+    return groups, gaps
+
+
+def measure_importance(metric: Metric, predictor: Predictor, rows: Rows, seed: int) -> list[dict[str, Any]]:
+    """Measure how much worse the metric gets when a feature's column is shuffled.
+
+    Source: Breiman, Random Forests, 2001; computed by scikit-learn's permutation_importance.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(rows.y))[:IMPORTANCE_ROWS]
+    sign = -1 if metric.lower_is_better else 1
+
+    def score(_: Any, X: np.ndarray, y: np.ndarray) -> float:
+        made = Predictions(y, predictor.predict(X.astype(np.float32)), predictor.classes)
+        return sign * metric.measure(made)
+
+    found = permutation_importance(
+        DummyRegressor(),
+        rows.X[chosen],
+        rows.y[chosen],
+        scoring=score,
+        n_repeats=IMPORTANCE_REPEATS,
+        random_state=seed,
+    )
+    return [
+        {"feature": feature, "importance": round_figure(mean), "spread": round_figure(spread)}
+        for feature, mean, spread in zip(
+            rows.features, found.importances_mean, found.importances_std, strict=True
+        )
+    ]
+
+
+def round_figure(value: float) -> float:
+    """Round to six significant digits: more would differ between machines."""
+    return float(f"{value:.6g}")
+
+
+def list_plot_data(
+    metric: Metric,
+    predictor: Predictor,
+    rows: Rows,
+    made: Predictions,
+    slices: list[dict[str, Any]],
+    seed: int,
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Compute the data of each plot, by the plot's name."""
+    # Of a classifier, the probability of the last class.
+    prediction = made.prediction if made.classes is None else made.prediction[:, -1]
+    target = made.target if made.classes is None else (made.target == made.classes[-1]).astype(np.float64)
+    yield "predicted", bin_predictions(target, prediction)
+    yield "residuals", summarise_residuals(rows.time, target, prediction)
+    yield "slices", slices
+    yield "importance", measure_importance(metric, predictor, rows, seed)
+
+
+def describe(
+    params: Params, measured: dict[str, Any], plots: dict[str, Any], gaps: dict[str, Any], labels: Labels
+) -> Facts:
+    """Collect what the model card is written from."""
+    domain = params.load_domain()
+    contract = read_contract(domain.CONTRACT)
+    target = contract.find_column(contract.target)
+    return {
+        "title": contract.title,
+        "target": {"name": target.name, "meaning": target.meaning, "unit": target.unit},
+        "metrics": {name: {**row, "unit": choose_unit(name, labels.unit)} for name, row in measured.items()},
+        "confidence": params.evaluate.confidence,
+        "cross_validation": json.loads(CROSS_VALIDATION.read_text(encoding="utf-8")),
+        "slices": plots["slices"],
+        "gaps": gaps,
+        "importance": plots["importance"],
+        "rows": json.loads(ROWS.read_text(encoding="utf-8")),
+        "columns": [asdict(column) for column in contract.columns],
+        "model": inspect.cleandoc(domain.build_model.__doc__ or "").split("\n\n", maxsplit=1)[0],
+        "hyperparameters": asdict(params.train.hyperparameters),
+        "environment": json.loads(ENVIRONMENT.read_text(encoding="utf-8")),
+        "size_bytes": ONNX.stat().st_size,
+        "caveats": list(contract.caveats),
+        "plots": {name: f"{PLOTS.name}/{name}.png" for name in plots},
+    }
+
+
+def label_plots(params: Params, metric: str, overall: float) -> Labels:
+    """Collect what the plots call things."""
+    contract = read_contract(params.load_domain().CONTRACT)
+    unit = contract.find_column(contract.target).unit
+    return Labels(contract.time, contract.target, unit, metric, choose_unit(metric, unit), overall)
+
+
+def main(_argv: list[str] | None = None) -> None:
+    """Evaluate out/model.onnx on out/test."""
+    params = read_params()
+    domain = params.load_domain()
+    metrics = load_metrics(params.evaluate.metrics, domain)
+    predictor, test = load_predictor(ONNX), read_rows(TEST)
+    made = predict_rows(predictor, test)
+    baseline = predict_baseline(read_rows(TRAIN), test, predictor.classes)
+    measured = measure_metrics(metrics, made, baseline, params.evaluate)
+    for name, figures in measured.items():
+        log.info("evaluate %s=%.4g baseline=%.4g", name, figures["value"], figures["baseline"])
+    METRICS.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    slices, gaps = measure_slices(
+        metrics[0], made, domain.compute_slices(test.columns), params.evaluate.min_slice_rows
+    )
+    plots = dict(list_plot_data(metrics[0], predictor, test, made, slices, params.evaluate.seed))
+    PLOTS.mkdir(parents=True, exist_ok=True)
+    for name, rows in plots.items():
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        (PLOTS / f"{name}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    labels = label_plots(params, metrics[0].name, measured[metrics[0].name]["value"])
+    render_plots(plots, labels, PLOTS)
+    CARD.write_text(write_card(describe(params, measured, plots, gaps, labels)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

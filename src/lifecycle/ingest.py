@@ -1,0 +1,195 @@
+"""Bring months of data in: download, check against the contract, move into place, hand over to DVC.
+
+All of the months that were asked for arrive, or none: a bad one changes nothing.
+"""
+
+import argparse
+import filecmp
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import fsspec
+from tqdm import tqdm
+
+from lifecycle.contract import read_contract
+from lifecycle.errors import MisuseError, SourceError, run
+from lifecycle.months import file_name, is_sample, list_months
+from lifecycle.params import MONTH, Params, read_params
+from lifecycle.paths import DATA, INCOMING
+from lifecycle.prepare import check_month
+
+CHUNK_BYTES = 1 << 20
+# A download that breaks off starts again this many times.
+ATTEMPTS = 3
+# HTTP's words for a file that is not there; public buckets that may not be listed say 403.
+ABSENT = (403, 404, 410)
+
+log = logging.getLogger(__name__)
+
+
+def locate_month(source: str, name: str, month: str) -> str:
+    """Return a month's address.
+
+    Parameters
+    ----------
+    source : str
+        A folder, or an address with ``{month}`` in it.
+    name : str
+        The files' name, used in a folder.
+    month : str
+    """
+    address = source if "{month}" in source else f"{source.rstrip('/')}/{name}"
+    return address.replace("{month}", month)
+
+
+def download(address: str, destination: Path) -> None:
+    """Copy a file from a folder, an http(s) or an s3 address; start anew when it breaks off.
+
+    Raises
+    ------
+    SourceError
+        If the source has no such file, or broke off at every attempt.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _copy_stream(address, destination)
+            return
+        # Each kind of source has errors of its own.
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            if isinstance(error, FileNotFoundError) or getattr(error, "status", None) in ABSENT:
+                raise SourceError(
+                    f"{address} does not exist at the source. Correct MONTHS or SOURCE; the newest months come late."
+                ) from error
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            log.warning("ingest address=%s attempt=%d failed=%r", address, attempt, reason)
+    raise SourceError(
+        f"{address} could not be read in {ATTEMPTS} attempts; the last one ended with {reason}."
+    )
+
+
+def _copy_stream(address: str, destination: Path) -> None:
+    """Copy a file chunk by chunk, with a progress bar on a terminal."""
+    with fsspec.open(address, "rb") as source, destination.open("wb") as copy:
+        size = getattr(source, "size", None)
+        with tqdm(total=size, unit="B", unit_scale=True, desc=destination.name, disable=None) as bar:
+            while chunk := source.read(CHUNK_BYTES):
+                copy.write(chunk)
+                bar.update(len(chunk))
+    if size is not None and destination.stat().st_size != size:
+        raise OSError(f"{destination.stat().st_size:,} of {size:,} bytes arrived")
+
+
+def choose_outdated(folder: Path, name: str, arriving: Sequence[str], keep_months: int | None) -> list[Path]:
+    """Choose the months that leave: the sample when the first real month arrives, and the oldest beyond the window.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        The files' name, with ``{month}`` in it.
+    arriving : sequence of str
+        Months that come in.
+    keep_months : int or None
+        Length of the window; None keeps all.
+
+    Returns
+    -------
+    list of Path
+    """
+    present = {month: path for month, path in list_months(folder, name).items() if month not in arriving}
+    samples = [month for month, path in present.items() if is_sample(path)]
+    real = sorted({*present, *arriving} - {*samples})
+    old = real[:-keep_months] if keep_months else []
+    return [path for month, path in present.items() if month in samples or month in old]
+
+
+def ingest(months: Sequence[str], source: str, params: Params) -> list[str]:
+    """Bring months into data/.
+
+    Parameters
+    ----------
+    months : sequence of str
+    source : str
+    params : Params
+
+    Returns
+    -------
+    list of str
+        The months that are new or changed.
+
+    Raises
+    ------
+    SourceError, ContractError
+        If one cannot be had or is not what the contract says; data/ is then as it was.
+    """
+    domain = params.load_domain()
+    contract = read_contract(domain.CONTRACT)
+    name = file_name(params.ingest.source)
+    # What a killed run left behind.
+    shutil.rmtree(INCOMING, ignore_errors=True)
+    INCOMING.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=INCOMING) as temporary:
+        arrived = {month: Path(temporary) / name.format(month=month) for month in months}
+        for month, path in arrived.items():
+            download(locate_month(source, name, month), path)
+            count = check_month(path, month, contract, domain)
+            log.info(
+                "ingest month=%s rows=%d clean=%d left_out=%s", month, count.rows, count.clean, count.left_out
+            )
+        changed = {month: path for month, path in arrived.items() if not _is_present(path)}
+        DATA.mkdir(exist_ok=True)
+        outdated = choose_outdated(DATA, name, months, params.ingest.keep_months)
+        for path in changed.values():
+            path.replace(DATA / path.name)
+        for path in outdated:
+            log.info("ingest removed=%s", path.name)
+            path.unlink()
+    return list(changed)
+
+
+def _is_present(path: Path) -> bool:
+    """Tell whether data/ holds the same bytes already."""
+    present = DATA / path.name
+    return present.exists() and filecmp.cmp(path, present, shallow=False)
+
+
+def parse_months(text: str) -> list[str]:
+    """Read months such as ``2024-01,2024-02``.
+
+    Raises
+    ------
+    MisuseError
+        If one is no month.
+    """
+    months = [month.strip() for month in text.split(",") if month.strip()]
+    for month in months:
+        if not MONTH.fullmatch(month):
+            raise MisuseError(f"{month!r} is no month; expected MONTHS=2024-01,2024-02.")
+    if not months:
+        raise MisuseError("no month is named; expected MONTHS=2024-01,2024-02.")
+    return sorted(set(months))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Bring months into data/ and hand them over to DVC."""
+    parser = argparse.ArgumentParser(prog="python -m lifecycle.ingest", description=main.__doc__)
+    parser.add_argument("--months", required=True, help="2024-01,2024-02")
+    parser.add_argument("--source", help="a folder or an address; ingest.source of params.yaml by default")
+    arguments = parser.parse_args(argv)
+    params = read_params()
+    months = parse_months(arguments.months)
+    changed = ingest(months, arguments.source or params.ingest.source, params)
+    # Also when nothing changed: a run that was killed may have left the file and not its hash.
+    added = subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(DATA)], check=False)
+    if added.returncode:
+        raise SourceError(f"the months lie in {DATA}/, but dvc add failed with {added.returncode}. Run the same again.")
+    log.info("ingest changed=%s", ",".join(changed) or "none")
+
+
+if __name__ == "__main__":
+    run(main)

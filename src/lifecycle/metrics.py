@@ -1,0 +1,166 @@
+"""Metrics by scikit-learn's scorer names or the domain's own, their direction, and their bootstrap intervals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import bootstrap
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer, get_scorer_names
+
+from lifecycle.errors import MisuseError
+from lifecycle.seam import Domain
+
+LOWER_ENDINGS = ("_error", "_loss")
+
+
+class _Lookup(BaseEstimator):
+    """An estimator whose samples are row numbers, and which answers with predictions made before."""
+
+    def __init__(self, prediction: np.ndarray, classes: tuple[float, ...] | None = None) -> None:
+        self.prediction = prediction
+        self.classes = classes
+        self.classes_ = np.asarray(classes)
+
+    def fit(self, _X: np.ndarray, _y: np.ndarray) -> "_Lookup":
+        """Do nothing: the predictions are there."""
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Look the rows' predictions up."""
+        found = self.prediction[X]
+        return found if self.classes is None else self.classes_[found.argmax(axis=1)]
+
+
+class _RegressionLookup(RegressorMixin, _Lookup):
+    """Looks up predictions of a regression."""
+
+
+class _ClassificationLookup(ClassifierMixin, _Lookup):
+    """Looks up probabilities of classes."""
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Look the rows' probabilities up."""
+        return self.prediction[X]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's predictions for known targets; ``classes`` is None for a regression."""
+
+    target: np.ndarray
+    prediction: np.ndarray
+    classes: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named figure of a model; its name ends in _error or _loss where lower is better, in _score otherwise."""
+
+    name: str
+    measure_rows: Callable[[Predictions, np.ndarray], float]
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Tell the metric's direction."""
+        return is_lower_better(self.name)
+
+    def measure(self, predictions: Predictions) -> float:
+        """Compute the figure over all rows."""
+        return self.measure_rows(predictions, np.arange(len(predictions.target)))
+
+
+def is_lower_better(name: str) -> bool:
+    """Tell a metric's direction by its name."""
+    return name.endswith(LOWER_ENDINGS)
+
+
+def choose_unit(name: str, target_unit: str) -> str:
+    """Return a metric's unit: the target's for plain errors, and none for others."""
+    return target_unit if name.endswith(("_absolute_error", "root_mean_squared_error")) else ""
+
+
+def load_metrics(names: list[str], domain: Domain) -> list[Metric]:
+    """Find metrics by their names in params.yaml.
+
+    Parameters
+    ----------
+    names : list of str
+        scikit-learn's scorer names, or keys of the domain's METRICS.
+    domain : Domain
+
+    Returns
+    -------
+    list of Metric
+
+    Raises
+    ------
+    MisuseError
+        If a name is neither.
+    """
+    return [_load_metric(name, domain) for name in names]
+
+
+def _load_metric(name: str, domain: Domain) -> Metric:
+    """Find one metric."""
+    if name in domain.METRICS:
+        function = domain.METRICS[name]
+        if not name.endswith((*LOWER_ENDINGS, "_score")):
+            raise MisuseError(
+                f"the domain's metric {name!r} has no direction; end it in _error, _loss or _score."
+            )
+        return Metric(name, lambda made, rows: float(function(made.target[rows], made.prediction[rows])))
+    if name not in get_scorer_names():
+        raise MisuseError(
+            f"evaluate.metrics names {name!r}; expected one of scikit-learn's scorers or of the domain's METRICS."
+        )
+    scorer = get_scorer(name)
+    plain = name.removeprefix("neg_")
+    sign = -1 if plain != name else 1
+    if sign < 0:
+        shown = plain if plain.endswith(LOWER_ENDINGS) else f"{plain}_error"
+    else:
+        shown = plain if plain.endswith("_score") else f"{plain}_score"
+
+    def measure_rows(made: Predictions, rows: np.ndarray) -> float:
+        kind = _RegressionLookup if made.classes is None else _ClassificationLookup
+        return sign * float(scorer(kind(made.prediction, made.classes), rows, made.target[rows]))
+
+    return Metric(shown, measure_rows)
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], float], n_rows: int, confidence: float, resamples: int, seed: int
+) -> tuple[float, float, float]:
+    """Bootstrap a statistic of rows.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes row numbers of shape (n_rows,).
+    n_rows : int
+    confidence : float
+        Coverage of the interval, between 0 and 1.
+    resamples : int
+    seed : int
+
+    Returns
+    -------
+    low, high, spread : float
+        The percentile interval and the standard error. Source: Efron and Tibshirani, An Introduction to the
+        Bootstrap, 1993, chapter 13.
+    """
+    result = bootstrap(
+        (np.arange(n_rows),),
+        lambda rows: statistic(rows.astype(np.int64)),
+        vectorized=False,
+        method="percentile",
+        confidence_level=confidence,
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+    )
+    return (
+        float(result.confidence_interval.low),
+        float(result.confidence_interval.high),
+        float(result.standard_error),
+    )

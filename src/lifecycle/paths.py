@@ -1,0 +1,15 @@
+"""Where each thing lies, relative to the folder that the machinery works in."""
+
+from pathlib import Path
+
+DATA = Path("data")
+OUT = Path("out")
+# Written by the stages, in their order.
+ENVIRONMENT = OUT / "environment.json"
+TRAIN, TEST, ROWS = OUT / "train", OUT / "test", OUT / "rows.json"
+MODEL, ONNX, CROSS_VALIDATION = OUT / "model.joblib", OUT / "model.onnx", OUT / "cross_validation.json"
+METRICS, PLOTS, CARD = OUT / "metrics.json", OUT / "plots", OUT / "model_card.md"
+# Written by the commands around them.
+VERDICT = OUT / "verdict.json"
+REPORT = OUT / "report.json"
+INCOMING = OUT / "incoming"

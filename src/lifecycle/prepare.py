@@ -1,0 +1,182 @@
+"""Stage ``prepare``: check the months, leave broken rows out, compute the features, split by time.
+
+Streams: no month is ever held whole. Writes one Arrow file a month to out/train and out/test, and out/rows.json.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lifecycle.contract import Contract, check_shares, find_breaks, list_rules, read_contract
+from lifecycle.errors import MisuseError, run
+from lifecycle.months import file_name, is_sample, list_months, map_batches, month_bounds
+from lifecycle.params import PrepareParams, read_params
+from lifecycle.paths import DATA, OUT, ROWS, TEST, TRAIN
+from lifecycle.seam import Columns, Domain
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MonthCount:
+    """What became of a month's rows; ``left_out`` counts them by the first rule that each broke."""
+
+    part: str
+    synthetic: bool
+    rows: int
+    clean: int
+    left_out: dict[str, int]
+
+
+def split_by_time(months: list[str], params: PrepareParams) -> dict[str, str]:
+    """Assign the newest months to the test set and the ones before them to the training set.
+
+    Parameters
+    ----------
+    months : list of str
+        Oldest first.
+    params : PrepareParams
+
+    Returns
+    -------
+    dict of str to str
+        Month to ``train`` or ``test``; months too old for either are absent.
+
+    Raises
+    ------
+    MisuseError
+        If no month is left to train on.
+    """
+    if len(months) <= params.test_months:
+        raise MisuseError(
+            f"data/ holds {len(months)} month(s) and prepare.test_months is {params.test_months}; "
+            "expected at least one more to train on. Bring months with: make data MONTHS=..."
+        )
+    test = months[-params.test_months :]
+    train = months[: -params.test_months][-params.train_months :]
+    return {**dict.fromkeys(train, "train"), **dict.fromkeys(test, "test")}
+
+
+def stream_clean(
+    path: Path,
+    month: str,
+    contract: Contract,
+    domain: Domain,
+    build: Callable[[Columns], pa.RecordBatch | None],
+) -> Iterator[tuple[pa.RecordBatch | None, np.ndarray]]:
+    """Check a month batch by batch and build something of its clean rows.
+
+    Parameters
+    ----------
+    path : Path
+    month : str
+    contract : Contract
+    domain : Domain
+    build : callable
+        Takes the clean rows of a batch; runs on every core.
+
+    Yields
+    ------
+    built, ndarray of shape (n_rules + 1,)
+        What ``build`` returned, and the batch's rows by code.
+    """
+    rules = list_rules(contract, month_bounds(month))
+
+    def work(columns: Columns) -> tuple[pa.RecordBatch | None, np.ndarray]:
+        codes = find_breaks(rules, columns)
+        counts = np.bincount(codes, minlength=len(rules) + 1)
+        if counts[0] < len(codes):
+            clean = np.flatnonzero(codes == 0)
+            columns = {name: values[clean] for name, values in columns.items()}
+        return build(columns), counts
+
+    return map_batches(path, contract, domain.derive_columns, work)
+
+
+def count_month(
+    path: Path,
+    month: str,
+    part: str,
+    contract: Contract,
+    built: Iterator[tuple[pa.RecordBatch | None, np.ndarray]],
+) -> MonthCount:
+    """Run a stream of batches to its end, and hold the month's counts against the contract."""
+    rules = list_rules(contract, month_bounds(month))
+    counts = np.zeros(len(rules) + 1, dtype=np.int64)
+    for _, batch in built:
+        counts += batch
+    check_shares(contract, rules, counts, path.name)
+    left_out = {rule.reason: int(n) for rule, n in zip(rules, counts[1:], strict=True) if n}
+    return MonthCount(part, is_sample(path), int(counts.sum()), int(counts[0]), left_out)
+
+
+def check_month(path: Path, month: str, contract: Contract, domain: Domain) -> MonthCount:
+    """Check a month against the contract without keeping any of it.
+
+    Raises
+    ------
+    ContractError
+        If the month cannot be read, or too many of its rows are broken.
+    """
+    return count_month(path, month, "", contract, stream_clean(path, month, contract, domain, lambda _: None))
+
+
+def prepare_month(path: Path, month: str, part: str, contract: Contract, domain: Domain) -> MonthCount:
+    """Write a month's clean rows, as features and target, to out/train or out/test.
+
+    The test set also keeps the columns known at the start: slices are made of them, and another version's
+    features.
+    """
+    kept = contract.known_at_start() if part == "test" else ()
+
+    def build(columns: Columns) -> pa.RecordBatch:
+        start = {column.name: columns[column.name] for column in contract.known_at_start()}
+        features = {name: np.asarray(x, np.float32) for name, x in domain.compute_features(start).items()}
+        parts = {
+            "time": pa.array(columns[contract.time]),
+            "target": pa.array(columns[contract.target].astype(np.float32)),
+            "features": pa.StructArray.from_arrays([pa.array(x) for x in features.values()], list(features)),
+        }
+        if kept:
+            arrays = [pa.array(columns[column.name]) for column in kept]
+            parts["columns"] = pa.StructArray.from_arrays(arrays, [column.name for column in kept])
+        return pa.RecordBatch.from_pydict(parts)
+
+    def write(batches: Iterator[tuple[pa.RecordBatch, np.ndarray]]) -> Iterator[tuple[None, np.ndarray]]:
+        writer = None
+        try:
+            for batch, counts in batches:
+                writer = writer or pa.ipc.new_file(OUT / part / f"{month}.arrow", batch.schema)
+                writer.write(batch)
+                yield None, counts
+        finally:
+            if writer:
+                writer.close()
+
+    return count_month(path, month, part, contract, write(stream_clean(path, month, contract, domain, build)))
+
+
+def main(_argv: list[str] | None = None) -> None:
+    """Prepare the months in data/."""
+    params = read_params()
+    domain = params.load_domain()
+    contract = read_contract(domain.CONTRACT)
+    months = list_months(DATA, file_name(params.ingest.source))
+    parts = split_by_time(list(months), params.prepare)
+    for folder in (TRAIN, TEST):
+        folder.mkdir(parents=True, exist_ok=True)
+    counts = {}
+    for month, part in parts.items():
+        count = prepare_month(months[month], month, part, contract, domain)
+        log.info("prepare month=%s part=%s rows=%d clean=%d", month, part, count.rows, count.clean)
+        counts[month] = asdict(count)
+    ROWS.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -24,7 +24,7 @@ install: .venv/installed ## Make the virtual environment .venv from requirements
 
 pipeline: .venv/installed ## Pull the data, reproduce what changed, show the metrics and the gate's verdict
 	@$(run) lifecycle.params && $(run) dvc pull -q --allow-missing
-	@$(run) dvc repro -q --allow-missing
+	@$(run) dvc repro
 	@$(run) lifecycle.gate $(if $(BASE),--base $(BASE))
 
 data: .venv/installed ## Bring months in: MONTHS=2024-01,2024-02 [SOURCE=folder or address]

@@ -81,28 +81,36 @@ def write_headline(facts: Facts) -> str:
     test = {month: count for month, count in facts["rows"].items() if count["part"] == "test"}
     rows = format_number(sum(count["clean"] for count in test.values()))
     where, words = f"On the {rows} test rows of {_list_months(test)}", name.replace("_", " ")
-    value = f"{format_number(metric['value'])} {metric.get('unit', '')}".rstrip()
-    interval = f"{_name_interval(facts)} {format_number(metric['low'])} to {format_number(metric['high'])}"
+    figures = _write_figures(name, metric)
+    value = f"{figures['value']} {metric.get('unit', '')}".rstrip()
+    interval = f"{_name_interval(facts)} {figures['low']} to {figures['high']}"
     return f"{where}, the model's {words} is **{value}** ({interval}), {_compare(name, metric)}."
 
 
 def _compare(name: str, metric: dict[str, Any]) -> str:
     """Say how a metric stands against the baseline, as far as the interval can tell."""
-    baseline, gain = format_number(metric["baseline"]), _compute_gain(name, metric)
+    figures, gain = _write_figures(name, metric), _compute_gain(name, metric)
     if metric["low"] <= metric["baseline"] <= metric["high"]:
-        return f"which these rows cannot tell from the baseline's {baseline}"
+        return f"which these rows cannot tell from the baseline's {figures['baseline']}"
     share = ""
     # A share of the baseline makes sense of an error; a score has no zero to count from.
     if is_lower_better(name) and metric["baseline"] > 0:
         share = f" ({format_share(abs(gain) / metric['baseline'])})"
     word = "better" if gain > 0 else "**worse**"
-    return f"{word} by {format_number(abs(gain))}{share} than the baseline's {baseline}"
+    return f"{word} by {figures['gain'].lstrip('-')}{share} than the baseline's {figures['baseline']}"
 
 
 def _compute_gain(name: str, metric: dict[str, Any]) -> float:
     """Compute how much better than the baseline the model is; negative when it is worse."""
     gain: float = metric["value"] - metric["baseline"]
     return -gain if is_lower_better(name) else gain
+
+
+def _write_figures(name: str, metric: dict[str, Any]) -> dict[str, str]:
+    """Write a metric's figures, all with the same decimals."""
+    keys = ("value", "low", "high", "baseline")
+    figures = format_column([*(metric[key] for key in keys), _compute_gain(name, metric)])
+    return dict(zip((*keys, "gain"), figures, strict=True))
 
 
 def _write_target(facts: Facts) -> list[str]:
@@ -116,16 +124,19 @@ def _write_target(facts: Facts) -> list[str]:
 
 def _write_metrics(facts: Facts) -> list[str]:
     """Compare every metric with the baseline's."""
-    rows = [
-        [
-            f"{'↓' if is_lower_better(name) else '↑'} `{name}` {metric.get('unit', '')}".rstrip(),
-            format_number(metric["value"]),
-            f"{format_number(metric['low'])} to {format_number(metric['high'])}",
-            format_number(metric["baseline"]),
-            format_number(_compute_gain(name, metric)),
-        ]
-        for name, metric in facts["metrics"].items()
-    ]
+    rows = []
+    for name, metric in facts["metrics"].items():
+        arrow = "↓" if is_lower_better(name) else "↑"
+        figures = _write_figures(name, metric)
+        rows.append(
+            [
+                f"{arrow} `{name}` {metric.get('unit', '')}".rstrip(),
+                figures["value"],
+                f"{figures['low']} to {figures['high']}",
+                figures["baseline"],
+                figures["gain"],
+            ]
+        )
     return [
         "## How well",
         format_table("lrrrr", ["metric", "model", _name_interval(facts), "baseline", "gain"], rows),
@@ -226,7 +237,7 @@ def _write_importance(facts: Facts) -> list[str]:
 def _write_caveats(facts: Facts) -> list[str]:
     """List what a user has to know, synthetic months first."""
     synthetic = [month for month, count in facts["rows"].items() if count["synthetic"]]
-    made = f"Synthetic data: {_list_months(synthetic)} come from a generator, not from the world."
+    made = f"Synthetic data, made by a generator and not observed: {_list_months(synthetic)}."
     caveats = [made] if synthetic else []
     caveats += facts["caveats"]
     return ["## Caveats", "\n".join(f"- {caveat}" for caveat in caveats) or "The data contract names none."]

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from lifecycle.data.rows import Rows, read_rows
 from lifecycle.errors import RefusedError, run
 from lifecycle.metrics import Predictions
 from lifecycle.paths import ONNX
 from lifecycle.predictor import load_predictor
 from lifecycle.registry import Champion
 from lifecycle.repository import fetch_at
-from lifecycle.rows import Rows, read_rows
 from lifecycle.seam import load_domain
 
 

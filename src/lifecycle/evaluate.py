@@ -18,14 +18,14 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.inspection import permutation_importance
 
 from lifecycle.card import Facts, write_card
-from lifecycle.contract import read_contract
+from lifecycle.data.contract import read_contract
+from lifecycle.data.rows import Rows, read_rows
 from lifecycle.errors import run
 from lifecycle.metrics import Metric, Predictions, bootstrap_interval, choose_unit, load_metrics
 from lifecycle.params import EvaluateParams, Params, read_params
 from lifecycle.paths import CARD, CROSS_VALIDATION, ENVIRONMENT, METRICS, ONNX, PLOTS, ROWS, TEST, TRAIN
 from lifecycle.plots import Labels, bin_predictions, render_plots, summarise_residuals
 from lifecycle.predictor import Predictor, load_predictor
-from lifecycle.rows import Rows, read_rows
 from lifecycle.seam import Columns
 
 # Permuting a column tells its importance as well on this many rows as on millions.
@@ -196,7 +196,7 @@ def describe(
         "importance": plots["importance"],
         "rows": json.loads(ROWS.read_text(encoding="utf-8")),
         "columns": [asdict(column) for column in contract.columns],
-        "model": inspect.cleandoc(domain.build_model.__doc__ or "").split("\n\n", maxsplit=1)[0],
+        "model": inspect.cleandoc(inspect.getmodule(domain.build_model).__doc__ or ""),
         "hyperparameters": asdict(params.train.hyperparameters),
         "environment": json.loads(ENVIRONMENT.read_text(encoding="utf-8")),
         "size_bytes": ONNX.stat().st_size,

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from scipy.stats import norm
 
+from lifecycle.data.rows import read_rows
 from lifecycle.errors import RefusedError, run
 from lifecycle.metrics import Metric, Predictions, bootstrap_interval, is_lower_better, load_metrics
 from lifecycle.numbers import format_number, format_share
@@ -23,7 +24,6 @@ from lifecycle.paths import METRICS, ONNX, TEST, TRAIN, VERDICT
 from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.registry import find_champion
 from lifecycle.repository import find_hash, hash_file, read_lock
-from lifecycle.rows import read_rows
 from lifecycle.seam import Columns
 
 PASS, REFUSE, UNCHANGED = "pass", "refuse", "unchanged"

@@ -16,9 +16,9 @@ from pathlib import Path
 import fsspec
 from tqdm import tqdm
 
-from lifecycle.contract import read_contract
+from lifecycle.data.contract import read_contract
+from lifecycle.data.months import file_name, is_sample, list_months
 from lifecycle.errors import MisuseError, SourceError, run
-from lifecycle.months import file_name, is_sample, list_months
 from lifecycle.params import MONTH, Params, read_params
 from lifecycle.paths import DATA, INCOMING
 from lifecycle.prepare import check_month
@@ -187,7 +187,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Also when nothing changed: a run that was killed may have left the file and not its hash.
     added = subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(DATA)], check=False)
     if added.returncode:
-        raise SourceError(f"the months lie in {DATA}/, but dvc add failed with {added.returncode}. Run the same again.")
+        raise SourceError(
+            f"the months lie in {DATA}/, but dvc add failed with {added.returncode}. Run the same again."
+        )
     log.info("ingest changed=%s", ",".join(changed) or "none")
 
 

@@ -39,7 +39,7 @@ def describe_lineage(name: str, revision: str | None = None) -> dict[str, Any]:
     Returns
     -------
     dict
-        Serialisable as JSON; what is not known is None. Sizes are in bytes, times in ISO 8601.
+        Serialisable as JSON; what is not known is None, times are in ISO 8601.
 
     Raises
     ------
@@ -108,7 +108,9 @@ def _merge_params(lock: dict[str, Any]) -> dict[str, Any]:
 
 def _describe_entry(entry: dict[str, Any] | None) -> dict[str, Any] | None:
     """Give the path, hash and size of what DVC tracks."""
-    return {"path": entry["path"], "hash": entry.get("md5"), "size": entry.get("size")} if entry else None
+    return (
+        {"path": entry["path"], "hash": entry.get("md5"), "size_bytes": entry.get("size")} if entry else None
+    )
 
 
 def _describe_data(commit: str, lock: dict[str, Any]) -> dict[str, Any] | None:
@@ -136,13 +138,14 @@ def _read_json(commit: str, path: str) -> Any:
 def format_lineage(lineage: dict[str, Any]) -> str:
     """Lay a lineage, as `describe_lineage` gives it, out as an indented text of 80 columns."""
     stages = [
-        f"{held['stage']} from {held['from']} until {held['until'] or 'now'}" for held in lineage["stages"]
+        f"{held['stage']} from {held['from']} until {held['until'] or 'now'}, by {held['by']}"
+        for held in lineage["stages"]
     ]
     readable = {**lineage, "stages": stages}
     if data := lineage["data"]:
-        sources = [f"{one['name']}  {one['hash']}  {_show(one['size'])}" for one in data["sources"] or []]
-        readable["data"] = {**data, "sources": sources or data["missing"]}
-        del readable["data"]["missing"]
+        files = [f"{one['name']}  {one['hash']}  {_show(one['size_bytes'])}" for one in data["sources"] or []]
+        kept = {key: value for key, value in data.items() if key not in ("sources", "missing")}
+        readable["data"] = {**kept, "sources (name, hash, bytes)": files or data["missing"]}
     return "\n".join(line for key, value in readable.items() for line in _lay_out(f"{key}:", value, ""))
 
 

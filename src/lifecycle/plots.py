@@ -239,7 +239,7 @@ def _label_groups(rows: list[Row], worst: Row | None) -> list[Row]:
         {
             **row,
             "figure": figure,
-            "note": f"{format_number(row['rows'])} rows",
+            "note": f"{format_number(row['rows'])} row{'s' if row['rows'] != 1 else ''}",
             "kind": "worst" if row is worst else "judged" if row["judged"] else "unjudged",
         }
         for row, figure in zip(rows, format_column([row["error"] for row in rows]), strict=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lifecycle.contract import Contract, check_shares, find_breaks, list_rules, read_contract
+from lifecycle.data.contract import Contract, check_shares, find_breaks, list_rules, read_contract
+from lifecycle.data.months import file_name, is_sample, list_months, map_batches, month_bounds
 from lifecycle.errors import MisuseError, run
-from lifecycle.months import file_name, is_sample, list_months, map_batches, month_bounds
 from lifecycle.params import PrepareParams, read_params
 from lifecycle.paths import DATA, OUT, ROWS, TEST, TRAIN
 from lifecycle.seam import Columns, Domain

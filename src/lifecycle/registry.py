@@ -19,6 +19,14 @@ from lifecycle.repository import fetch_at, find_base, find_hash, read_git, read_
 MODEL = "out/model.onnx"
 PRODUCTION = "production"
 FIRST_VERSION = "v1.0.0"
+COMMANDS = {
+    "show": "list the versions",
+    "register": "make the model of a commit a version",
+    "promote": "make a version the champion",
+    "retire": "take a version out of use for good",
+    "fetch": "fetch a version's model, and print its path",
+    "champion": "say which model a challenger is measured against",
+}
 BUMPS = ("major", "minor", "patch")
 VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 # model@v1.0.0 registers, model@v1.0.0! retires;
@@ -60,6 +68,9 @@ class Champion:
     revision: str
     version: str | None
     model_hash: str | None
+
+    def __str__(self) -> str:
+        return f"{self.name}, commit {self.revision[:7]}, model hash {self.model_hash}"
 
 
 def read_events(name: str) -> list[Event]:
@@ -300,60 +311,55 @@ def _write_tag(action: str, name: str, **arguments: Any) -> str:
         raise RefusedError(f"the tag was not written: {' '.join(str(error).split())}") from error
 
 
-def _announce(tag: str | None) -> str:
-    """Say what became of the tags, and how to share it."""
+def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lifecycle.registry", description="Keep versions of the model."
+    )
+    choices = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands = {command: choices.add_parser(command, help=text) for command, text in COMMANDS.items()}
+    for command in ("promote", "retire", "fetch"):
+        commands[command].add_argument("version", help="as v1.2.0")
+    commands["register"].add_argument("revision", nargs="?", default="HEAD")
+    commands["register"].add_argument("--version", help="as v1.2.0; by default the next one")
+    commands["register"].add_argument(
+        "--bump", choices=BUMPS, default="minor", help="what the next version raises"
+    )
+    commands["promote"].add_argument("--stage", default=PRODUCTION)
+    commands["fetch"].add_argument(
+        "--to", type=Path, default=Path("out/fetched.onnx"), help="the file to write"
+    )
+    commands["champion"].add_argument("--base", help="where to look while no version is in production")
+    return parser.parse_args(argv)
+
+
+def _announce(tag: str | None, otherwise: str) -> str:
+    """Say which tag was written and how to share it, or why none was."""
     if tag is None:
-        return "It is so already; nothing changed."
+        return f"{otherwise} already; nothing changed."
     return f"Wrote the tag {tag} in this clone. To share it: git push origin {shlex.quote(tag)}"
 
 
-def _announce_champion(champion: Champion | None) -> str:
-    """Say which model a challenger is measured against."""
-    if champion is None:
-        return "There is no champion: a challenger is measured against the baseline."
-    return f"{champion.name}, commit {champion.revision[:7]}, model hash {champion.model_hash}"
-
-
-def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; ``answer`` does what was asked and gives the text to print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lifecycle.registry", description="Keep the model's versions."
-    )
-    commands = parser.add_subparsers(required=True, metavar="command")
-    show = commands.add_parser("show", help="list the versions")
-    show.set_defaults(answer=lambda name, _: format_versions(name, list_versions(name)))
-    register = commands.add_parser("register", help="make the model of a commit a version")
-    register.add_argument("revision", nargs="?", default="HEAD")
-    register.add_argument("--version", help="as v1.2.0; by default the next one")
-    register.add_argument("--bump", choices=BUMPS, default="minor", help="what the next version counts up")
-    register.set_defaults(
-        answer=lambda name, given: _announce(
-            register_version(name, given.revision, given.version, given.bump)
-        )
-    )
-    promote = commands.add_parser("promote", help="make a version the champion")
-    promote.add_argument("version")
-    promote.add_argument("--stage", default=PRODUCTION)
-    promote.set_defaults(
-        answer=lambda name, given: _announce(promote_version(name, given.version, given.stage))
-    )
-    retire = commands.add_parser("retire", help="take a version out of use for good")
-    retire.add_argument("version")
-    retire.set_defaults(answer=lambda name, given: _announce(retire_version(name, given.version)))
-    fetch = commands.add_parser("fetch", help="fetch a version's model, and print its path")
-    fetch.add_argument("version")
-    fetch.add_argument("--to", type=Path, default=Path("out/fetched.onnx"))
-    fetch.set_defaults(answer=lambda name, given: str(fetch_version(name, given.version, given.to)))
-    champion = commands.add_parser("champion", help="say which model a challenger is measured against")
-    champion.add_argument("--base", help="the revision to look at while no version is in production")
-    champion.set_defaults(answer=lambda name, given: _announce_champion(find_champion(name, given.base)))
-    return parser.parse_args(argv)
+def _answer(name: str, given: argparse.Namespace) -> str:
+    """Do what the command line asks, and say what came of it."""
+    if given.command == "show":
+        return format_versions(name, list_versions(name))
+    if given.command == "champion":
+        return str(find_champion(name, given.base) or "There is no champion; the baseline stands in for it.")
+    if given.command == "register":
+        return _announce(register_version(name, given.revision, given.version, given.bump), "")
+    if given.command == "promote":
+        tag = promote_version(name, given.version, given.stage)
+        return _announce(tag, f"{name}@{given.version} is in {given.stage}")
+    if given.command == "retire":
+        return _announce(retire_version(name, given.version), f"{name}@{given.version} is retired")
+    return str(fetch_version(name, given.version, given.to))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command of the registry and print its answer."""
     given = _parse_arguments(argv)
-    print(given.answer(read_params().registry.name, given))
+    print(_answer(read_params().registry.name, given))
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def fetch_blob(md5: str, destination: Path) -> Path:
             faults.append(f"{place}: {fault}")
     raise RefusedError(
         f"the bytes with hash {md5} cannot be had ({'; '.join(faults)}). "
-        "Run dvc push where they were made, or check their commit out and run dvc repro --force."
+        "Run dvc push where they were made, or make them anew from their commit."
     )
 
 

@@ -5,8 +5,8 @@ import logging
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lifecycle.data.months import SAMPLE_MARK, file_name, is_sample, list_months
 from lifecycle.errors import MisuseError, run
-from lifecycle.months import SAMPLE_MARK, file_name, is_sample, list_months
 from lifecycle.params import read_params
 from lifecycle.paths import DATA
 

@@ -11,12 +11,12 @@ from skl2onnx import to_onnx
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import TimeSeriesSplit
 
+from lifecycle.data.rows import Rows, read_rows
 from lifecycle.errors import ParityError, run
 from lifecycle.metrics import Metric, Predictions, load_metrics
 from lifecycle.params import TrainParams, read_params
 from lifecycle.paths import CROSS_VALIDATION, MODEL, ONNX, TRAIN
 from lifecycle.predictor import METADATA, Predictor
-from lifecycle.rows import Rows, read_rows
 
 # The parity check looks at this many rows, and at as many broken ones for each feature.
 PARITY_ROWS = 2000
@@ -184,7 +184,7 @@ def main(_argv: list[str] | None = None) -> None:
         )
     fitted, converted, difference = train(rows, model, params.train)
     log.info("train rows=%d size_bytes=%d parity=%.2g", len(rows.y), len(converted), difference)
-    joblib.dump(fitted, MODEL, compress=3)
+    joblib.dump(fitted, MODEL, compress=("xz", 3))
     ONNX.write_bytes(converted)
     CROSS_VALIDATION.write_text(json.dumps(folds, indent=2) + "\n", encoding="utf-8")
 

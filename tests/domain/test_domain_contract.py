@@ -7,7 +7,7 @@ import pytest
 
 import domain
 from domain.contract import CONTRACT, derive_columns
-from lifecycle.contract import read_contract
+from lifecycle.data.contract import read_contract
 
 # What TLC's data dictionary says is settled, paid or recorded as the trip ends, in its files' spellings.
 # RatecodeID is the *final* rate code, in effect at the end.

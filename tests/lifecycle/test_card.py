@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from lifecycle.card import format_table, write_card, write_headline
-from lifecycle.contract import Column
+from lifecycle.data.contract import Column
 
 
 def count_rows(part, synthetic=False, **left_out):
@@ -31,7 +31,7 @@ def make_facts():
         "target": {"name": "weight", "meaning": "on the scales", "unit": "kg"},
         "metrics": {
             "mean_absolute_error": {"value": 2.0, "low": 1.9, "high": 2.1, "baseline": 8.0, "unit": "kg"},
-            "r2_score": {"value": 0.75, "low": 0.7, "high": 0.8, "baseline": 0.0},
+            "r2_score": {"value": 0.75, "low": 0.7, "high": 0.8, "baseline": -0.000002},
         },
         "confidence": 0.9,
         "cross_validation": [
@@ -92,7 +92,7 @@ def test_headline_is_honest_about_the_direction_and_what_cannot_be_told(facts, n
 def test_card_shows_each_metric_with_direction_interval_baseline_and_gain(facts):
     card = write_card(facts)
     assert "| ↓ `mean_absolute_error` kg | 2.000 | 1.900 to 2.100 | 8.000 | 6.000 |" in card
-    assert "| ↑ `r2_score` | 0.7500 | 0.7000 to 0.8000 | 0.000 | 0.7500 |" in card
+    assert "| ↑ `r2_score` | 0.7500 | 0.7000 to 0.8000 | 0.0000 | 0.7500 |" in card
     assert "| 1 | 1,000 | 1,500 | 2.250 |" in card
 
 
@@ -153,7 +153,7 @@ def test_card_lists_the_caveats_and_says_what_is_synthetic(facts):
     assert "Synthetic" not in write_card(facts)
     for month in ("2024-01", "2023-12", "2023-11", "2023-10"):
         facts["rows"][month] = count_rows("train", synthetic=True)
-    assert "- Synthetic data: 2023-10 to 2024-01 come from a generator" in write_card(facts)
+    assert "- Synthetic data, made by a generator and not observed: 2023-10 to 2024-01." in write_card(facts)
 
 
 def test_card_shows_the_plots_that_there_are(facts):

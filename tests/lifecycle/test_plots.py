@@ -23,7 +23,7 @@ from lifecycle.plots import (
 SLICES = [
     {"slice": "day", "group": "Monday", "rows": 900, "error": 2.0, "judged": True},
     {"slice": "day", "group": "Sunday", "rows": 800, "error": 5.5, "judged": True},
-    {"slice": "size", "group": "large", "rows": 7, "error": 9.0, "judged": False},
+    {"slice": "size", "group": "large", "rows": 1, "error": 9.0, "judged": False},
     {"slice": "size", "group": "small", "rows": 1693, "error": 3.0, "judged": True},
 ]
 IMPORTANCE = [
@@ -107,6 +107,7 @@ def test_slice_plot_puts_the_worst_group_first_and_judges_no_small_one():
     spec = draw_slices(SLICES, "mean_absolute_error", "kg", 3.2)
     assert [row["group"] for row in spec["data"]["values"]] == ["Sunday", "Monday", "large", "small"]
     assert [row["kind"] for row in spec["data"]["values"]] == ["worst", "judged", "unjudged", "judged"]
+    assert [row["note"] for row in spec["data"]["values"]] == ["800 rows", "900 rows", "1 row", "1,693 rows"]
     assert spec["title"]["text"] == ["The model does worst where day is Sunday"]
     title = spec["spec"]["layer"][0]["encoding"]["x"]["title"]
     assert title == "Mean absolute error (kg), lower is better"
@@ -144,8 +145,9 @@ def test_png_does_not_depend_on_the_fonts_of_the_machine(rows, tmp_path):
     render_png(spec, tmp_path / "here.png")
     script = "import json, pathlib, sys; from lifecycle.plot_style import render_png; "
     script += "render_png(json.load(sys.stdin), pathlib.Path(sys.argv[1]))"
-    # Where fontconfig is used, no font of the machine is found.
-    bare = {**os.environ, "FONTCONFIG_FILE": os.devnull, "HOME": str(tmp_path)}
+    # With this file, where fontconfig is used, no font of the machine is found.
+    (tmp_path / "fonts.conf").write_text('<?xml version="1.0"?><fontconfig><dir>/nowhere</dir></fontconfig>')
+    bare = {**os.environ, "FONTCONFIG_FILE": str(tmp_path / "fonts.conf")}
     command = [sys.executable, "-c", script, str(tmp_path / "bare.png")]
     subprocess.run(command, input=json.dumps(spec), text=True, env=bare, check=True)
     assert (tmp_path / "bare.png").read_bytes() == (tmp_path / "here.png").read_bytes()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from lifecycle.contract import Column, Contract
+from lifecycle.data.contract import Column, Contract
 from lifecycle.errors import ContractError, MisuseError
 from lifecycle.seam import Columns
 

@@ -44,9 +44,7 @@ def build_model(features: tuple[str, ...], hyperparameters: Hyperparameters, see
     folds = KFold(ENCODER_FOLDS, shuffle=True, random_state=seed)
     encoded = [features.index(name) for name in ENCODED]
     numbers = [index for index, name in enumerate(features) if name != "zone_pair"]
-    columns = ColumnTransformer(
-        [("encoded", TargetEncoder(cv=folds), encoded), ("numbers", "passthrough", numbers)]
-    )
+    columns = ColumnTransformer([("encoded", TargetEncoder(cv=folds), encoded), ("numbers", "passthrough", numbers)])
     trees = HistGradientBoostingRegressor(
         learning_rate=hyperparameters.learning_rate,
         max_iter=hyperparameters.max_iter,

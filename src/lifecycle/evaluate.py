@@ -17,16 +17,18 @@ from fairlearn.metrics import MetricFrame
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.inspection import permutation_importance
 
-from lifecycle.card import Facts, write_card
 from lifecycle.data.contract import read_contract
 from lifecycle.data.rows import Rows, read_rows
-from lifecycle.errors import run
-from lifecycle.metrics import Metric, Predictions, bootstrap_interval, choose_unit, load_metrics
+from lifecycle.errors import RefusedError, run
+from lifecycle.metric_names import choose_unit
+from lifecycle.metrics import Metric, Predictions, bootstrap_interval, load_metrics
 from lifecycle.params import EvaluateParams, Params, read_params
 from lifecycle.paths import CARD, CROSS_VALIDATION, ENVIRONMENT, METRICS, ONNX, PLOTS, ROWS, TEST, TRAIN
-from lifecycle.plots import Labels, bin_predictions, render_plots, summarise_residuals
 from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.seam import Columns
+from lifecycle.views.card import Facts, write_card
+from lifecycle.views.numbers import round_figure
+from lifecycle.views.plots import Labels, bin_predictions, render_plots, summarise_residuals
 
 # Permuting a column tells its importance as well on this many rows as on millions.
 IMPORTANCE_ROWS = 20_000
@@ -36,8 +38,18 @@ log = logging.getLogger(__name__)
 
 
 def predict_rows(predictor: Predictor, rows: Rows) -> Predictions:
-    """Predict prepared rows."""
-    return Predictions(rows.y, predictor.predict(rows.X), predictor.classes)
+    """Predict prepared rows.
+
+    Raises
+    ------
+    RefusedError
+        If a prediction is no finite number.
+    """
+    prediction = predictor.predict(rows.X)
+    bad = int((~np.isfinite(prediction)).reshape(len(prediction), -1).any(axis=1).sum())
+    if bad:
+        raise RefusedError(f"the model predicts no finite number for {bad:,} of {len(prediction):,} test rows.")
+    return Predictions(rows.y, prediction, predictor.classes)
 
 
 def predict_baseline(train: Rows, test: Rows, classes: tuple[float, ...] | None) -> Predictions:
@@ -149,15 +161,8 @@ def measure_importance(metric: Metric, predictor: Predictor, rows: Rows, seed: i
     )
     return [
         {"feature": feature, "importance": round_figure(mean), "spread": round_figure(spread)}
-        for feature, mean, spread in zip(
-            rows.features, found.importances_mean, found.importances_std, strict=True
-        )
+        for feature, mean, spread in zip(rows.features, found.importances_mean, found.importances_std, strict=True)
     ]
-
-
-def round_figure(value: float) -> float:
-    """Round to six significant digits: more would differ between machines."""
-    return float(f"{value:.6g}")
 
 
 def list_plot_data(

@@ -67,19 +67,17 @@ def download(address: str, destination: Path) -> None:
                 ) from error
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             log.warning("ingest address=%s attempt=%d failed=%r", address, attempt, reason)
-    raise SourceError(
-        f"{address} could not be read in {ATTEMPTS} attempts; the last one ended with {reason}."
-    )
+    raise SourceError(f"{address} could not be read in {ATTEMPTS} attempts; the last one ended with {reason}.")
 
 
 def _copy_stream(address: str, destination: Path) -> None:
     """Copy a file chunk by chunk, with a progress bar on a terminal."""
     with fsspec.open(address, "rb") as source, destination.open("wb") as copy:
         size = getattr(source, "size", None)
-        with tqdm(total=size, unit="B", unit_scale=True, desc=destination.name, disable=None) as bar:
+        with tqdm(total=size, unit="B", unit_scale=True, desc=destination.name, disable=None) as progress:
             while chunk := source.read(CHUNK_BYTES):
                 copy.write(chunk)
-                bar.update(len(chunk))
+                progress.update(len(chunk))
     if size is not None and destination.stat().st_size != size:
         raise OSError(f"{destination.stat().st_size:,} of {size:,} bytes arrived")
 
@@ -138,9 +136,7 @@ def ingest(months: Sequence[str], source: str, params: Params) -> list[str]:
         for month, path in arrived.items():
             download(locate_month(source, name, month), path)
             count = check_month(path, month, contract, domain)
-            log.info(
-                "ingest month=%s rows=%d clean=%d left_out=%s", month, count.rows, count.clean, count.left_out
-            )
+            log.info("ingest month=%s rows=%d clean=%d left_out=%s", month, count.rows, count.clean, count.left_out)
         changed = {month: path for month, path in arrived.items() if not _is_present(path)}
         DATA.mkdir(exist_ok=True)
         outdated = choose_outdated(DATA, name, months, params.ingest.keep_months)

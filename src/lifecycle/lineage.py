@@ -4,11 +4,13 @@ import argparse
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
-from lifecycle.registry import MODEL, Version, find_champion, list_versions, read_events
+from lifecycle.paths import DATA, ENVIRONMENT, METRICS, ONNX
+from lifecycle.registry import Version, find_champion, list_versions, read_events
 from lifecycle.repository import (
     describe_commit,
     find_entry,
@@ -20,9 +22,6 @@ from lifecycle.repository import (
     resolve_revision,
 )
 
-DATA = "data"
-METRICS = "out/metrics.json"
-ENVIRONMENT = "out/environment.json"
 COLUMNS = 80
 
 
@@ -54,11 +53,9 @@ def describe_lineage(name: str, revision: str | None = None) -> dict[str, Any]:
     return {
         "name": name,
         "version": version.name if version else None,
-        "registered": {"by": version.author, "at": version.date, "retired": version.retired}
-        if version
-        else None,
+        "registered": {"by": version.author, "at": version.date, "retired": version.retired} if version else None,
         "stages": _list_stages(name, version) if version else [],
-        "model": _describe_entry(find_entry(lock, MODEL)),
+        "model": _describe_entry(find_entry(lock, str(ONNX))),
         "commit": describe_commit(commit),
         "params": _merge_params(lock),
         "data": _describe_data(commit, lock),
@@ -76,9 +73,7 @@ def _find_commit(name: str, revision: str | None) -> str:
     commit = versions.get(revision.removeprefix(f"{name}@")) or resolve_revision(revision)
     if commit is None:
         known = ", ".join(versions) or "none yet"
-        raise MisuseError(
-            f"{revision!r} is no version and no Git revision here; registered versions: {known}."
-        )
+        raise MisuseError(f"{revision!r} is no version and no Git revision here; registered versions: {known}.")
     return commit
 
 
@@ -94,9 +89,7 @@ def _list_stages(name: str, version: Version) -> list[dict[str, str | None]]:
                 for later in events[place + 1 :]
                 if later.stage == event.stage and (not later.cancelled or later.commit == event.commit)
             )
-            periods.append(
-                {"stage": event.stage, "from": event.date, "until": next(ends, None), "by": event.author}
-            )
+            periods.append({"stage": event.stage, "from": event.date, "until": next(ends, None), "by": event.author})
     return periods
 
 
@@ -108,15 +101,13 @@ def _merge_params(lock: dict[str, Any]) -> dict[str, Any]:
 
 def _describe_entry(entry: dict[str, Any] | None) -> dict[str, Any] | None:
     """Give the path, hash and size of what DVC tracks."""
-    return (
-        {"path": entry["path"], "hash": entry.get("md5"), "size_bytes": entry.get("size")} if entry else None
-    )
+    return {"path": entry["path"], "hash": entry.get("md5"), "size_bytes": entry.get("size")} if entry else None
 
 
 def _describe_data(commit: str, lock: dict[str, Any]) -> dict[str, Any] | None:
     """Give the data's hash and their source files; where the listing cannot be had, ``missing`` says why."""
     # What the stages read comes first: data.dvc may be newer than the model beside it.
-    entry = find_entry(lock, DATA) or next(iter(read_yaml_at(commit, f"{DATA}.dvc").get("outs") or []), None)
+    entry = find_entry(lock, str(DATA)) or next(iter(read_yaml_at(commit, f"{DATA}.dvc").get("outs") or []), None)
     data = _describe_entry(entry)
     if data is None:
         return None
@@ -126,9 +117,9 @@ def _describe_data(commit: str, lock: dict[str, Any]) -> dict[str, Any] | None:
         return {**data, "sources": None, "missing": str(error)}
 
 
-def _read_json(commit: str, path: str) -> Any:
+def _read_json(commit: str, path: Path) -> Any:
     """Read a JSON file of a commit; None if there is none."""
-    content = read_at(commit, path)
+    content = read_at(commit, str(path))
     try:
         return json.loads(content) if content else None
     except ValueError as error:
@@ -183,12 +174,8 @@ def _show(value: Any) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the lineage of a version, of a revision, or of the champion."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lifecycle.lineage", description="Say where a model comes from."
-    )
-    parser.add_argument(
-        "version", nargs="?", help="a version or a Git revision; by default the champion, or HEAD"
-    )
+    parser = argparse.ArgumentParser(prog="python -m lifecycle.lineage", description="Say where a model comes from.")
+    parser.add_argument("version", nargs="?", help="a version or a Git revision; by default the champion, or HEAD")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(argv)
     lineage = describe_lineage(read_params().registry.name, given.version)

@@ -9,9 +9,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from lifecycle.errors import MisuseError
+from lifecycle.metric_names import LOWER_ENDINGS, is_lower_better
 from lifecycle.seam import Domain
-
-LOWER_ENDINGS = ("_error", "_loss")
 
 
 class _Lookup(BaseEstimator):
@@ -22,7 +21,7 @@ class _Lookup(BaseEstimator):
         self.classes = classes
         self.classes_ = np.asarray(classes)
 
-    def fit(self, _X: np.ndarray, _y: np.ndarray) -> "_Lookup":
+    def fit(self, *_: np.ndarray) -> "_Lookup":
         """Do nothing: the predictions are there."""
         return self
 
@@ -70,16 +69,6 @@ class Metric:
         return self.measure_rows(predictions, np.arange(len(predictions.target)))
 
 
-def is_lower_better(name: str) -> bool:
-    """Tell a metric's direction by its name."""
-    return name.endswith(LOWER_ENDINGS)
-
-
-def choose_unit(name: str, target_unit: str) -> str:
-    """Return a metric's unit: the target's for plain errors, and none for others."""
-    return target_unit if name.endswith(("_absolute_error", "root_mean_squared_error")) else ""
-
-
 def load_metrics(names: list[str], domain: Domain) -> list[Metric]:
     """Find metrics by their names in params.yaml.
 
@@ -106,9 +95,7 @@ def _load_metric(name: str, domain: Domain) -> Metric:
     if name in domain.METRICS:
         function = domain.METRICS[name]
         if not name.endswith((*LOWER_ENDINGS, "_score")):
-            raise MisuseError(
-                f"the domain's metric {name!r} has no direction; end it in _error, _loss or _score."
-            )
+            raise MisuseError(f"the domain's metric {name!r} has no direction; end it in _error, _loss or _score.")
         return Metric(name, lambda made, rows: float(function(made.target[rows], made.prediction[rows])))
     if name not in get_scorer_names():
         raise MisuseError(

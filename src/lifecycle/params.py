@@ -136,13 +136,12 @@ def _check_params(raw: Any) -> Params:
     section = raw.get("train") if isinstance(raw, dict) else None
     if not isinstance(section, dict) or not isinstance(raw.get("domain"), str):
         return Params.model_validate(raw)
-    own = {key: value for key, value in section.items() if key in TrainParams.model_fields}
-    rest = {key: value for key, value in section.items() if key not in TrainParams.model_fields}
+    fields = set(TrainParams.model_fields) - {"hyperparameters"}
+    own = {key: value for key, value in section.items() if key in fields}
+    rest = {key: value for key, value in section.items() if key not in fields}
     params = Params.model_validate({**raw, "train": {**own, "hyperparameters": None}})
     hyperparameters = _check_hyperparameters(rest, params.load_domain().Hyperparameters)
-    return params.model_copy(
-        update={"train": params.train.model_copy(update={"hyperparameters": hyperparameters})}
-    )
+    return params.model_copy(update={"train": params.train.model_copy(update={"hyperparameters": hyperparameters})})
 
 
 def _check_hyperparameters(values: dict[str, Any], record: type) -> Any:

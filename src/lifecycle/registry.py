@@ -14,9 +14,9 @@ from typing import Any
 
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
+from lifecycle.paths import ONNX, OUT
 from lifecycle.repository import fetch_at, find_base, find_hash, read_git, read_lock, require_revision
 
-MODEL = "out/model.onnx"
 PRODUCTION = "production"
 FIRST_VERSION = "v1.0.0"
 COMMANDS = {
@@ -140,10 +140,10 @@ def find_champion(name: str, base: str | None = None) -> Champion | None:
     """
     for version in list_versions(name):
         if PRODUCTION in version.stages:
-            md5 = find_hash(read_lock(version.commit), MODEL)
+            md5 = find_hash(read_lock(version.commit), str(ONNX))
             return Champion(f"{name}@{version.name}", version.commit, version.name, md5)
     commit = require_revision(base) if base else find_base()
-    md5 = find_hash(read_lock(commit), MODEL) if commit else None
+    md5 = find_hash(read_lock(commit), str(ONNX)) if commit else None
     return Champion(f"{name} at {base or commit[:7]}", commit, None, md5) if commit and md5 else None
 
 
@@ -156,9 +156,7 @@ def _require_version(name: str, version: str) -> Version:
     return versions[version]
 
 
-def register_version(
-    name: str, revision: str = "HEAD", version: str | None = None, bump: str = "minor"
-) -> str:
+def register_version(name: str, revision: str = "HEAD", version: str | None = None, bump: str = "minor") -> str:
     """Make the model that dvc.lock names at a revision an immutable version.
 
     Parameters
@@ -185,19 +183,15 @@ def register_version(
         If there is no model at the revision, or the commit or the version is registered already.
     """
     commit = require_revision(revision)
-    if find_hash(read_lock(commit), MODEL) is None:
-        raise RefusedError(
-            f"dvc.lock at {revision} names no {MODEL}; run make pipeline, and commit its dvc.lock."
-        )
+    if find_hash(read_lock(commit), str(ONNX)) is None:
+        raise RefusedError(f"dvc.lock at {revision} names no {ONNX}; run make pipeline, and commit its dvc.lock.")
     versions = list_versions(name)
     version = version or _count_up(versions, bump)
     if not VERSION.fullmatch(version):
         raise MisuseError(f"{version!r} is no version; expected one like {_count_up(versions, bump)}.")
     for known in versions:
         if known.commit == commit:
-            raise RefusedError(
-                f"commit {commit[:7]} is {name}@{known.name} already; commit a new model first."
-            )
+            raise RefusedError(f"commit {commit[:7]} is {name}@{known.name} already; commit a new model first.")
         if known.name == version:
             raise RefusedError(
                 f"{name}@{version} is registered already, for commit {known.commit[:7]}; "
@@ -247,9 +241,7 @@ def retire_version(name: str, version: str) -> str | None:
     """
     found = _require_version(name, version)
     if found.stages:
-        raise RefusedError(
-            f"{name}@{version} is in {', '.join(found.stages)}; promote another version there first."
-        )
+        raise RefusedError(f"{name}@{version} is in {', '.join(found.stages)}; promote another version there first.")
     # In GTO's words a version is deregistered, and only a whole model is deprecated.
     return None if found.retired else _write_tag("deregister", name, version=version)
 
@@ -264,7 +256,7 @@ def fetch_version(name: str, version: str, destination: Path) -> Path:
     RefusedError
         If its bytes cannot be had.
     """
-    return fetch_at(_require_version(name, version).commit, MODEL, destination)
+    return fetch_at(_require_version(name, version).commit, str(ONNX), destination)
 
 
 def format_versions(name: str, versions: Sequence[Version]) -> str:
@@ -274,7 +266,7 @@ def format_versions(name: str, versions: Sequence[Version]) -> str:
     rows = [("version", "state", "commit", "model", "registered", "by")]
     for version in versions:
         state = "retired" if version.retired else ", ".join(version.stages).replace(PRODUCTION, "champion")
-        md5 = find_hash(read_lock(version.commit), MODEL) or "none"
+        md5 = find_hash(read_lock(version.commit), str(ONNX)) or "none"
         by = version.author.partition(" <")[0]
         rows.append((version.name, state, version.commit[:7], md5[:7], version.date[:16], by))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -313,22 +305,16 @@ def _write_tag(action: str, name: str, **arguments: Any) -> str:
 
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lifecycle.registry", description="Keep versions of the model."
-    )
+    parser = argparse.ArgumentParser(prog="python -m lifecycle.registry", description="Keep versions of the model.")
     choices = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands = {command: choices.add_parser(command, help=text) for command, text in COMMANDS.items()}
     for command in ("promote", "retire", "fetch"):
         commands[command].add_argument("version", help="as v1.2.0")
     commands["register"].add_argument("revision", nargs="?", default="HEAD")
     commands["register"].add_argument("--version", help="as v1.2.0; by default the next one")
-    commands["register"].add_argument(
-        "--bump", choices=BUMPS, default="minor", help="what the next version raises"
-    )
+    commands["register"].add_argument("--bump", choices=BUMPS, default="minor", help="what the next version raises")
     commands["promote"].add_argument("--stage", default=PRODUCTION)
-    commands["fetch"].add_argument(
-        "--to", type=Path, default=Path("out/fetched.onnx"), help="the file to write"
-    )
+    commands["fetch"].add_argument("--to", type=Path, default=OUT / "fetched.onnx", help="the file to write")
     commands["champion"].add_argument("--base", help="where to look while no version is in production")
     return parser.parse_args(argv)
 

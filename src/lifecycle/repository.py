@@ -29,10 +29,7 @@ def resolve_revision(revision: str) -> str | None:
     MisuseError
         If the working folder is in no Git repository.
     """
-    return (
-        read_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
-        or None
-    )
+    return read_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip() or None
 
 
 def require_revision(revision: str) -> str:
@@ -67,9 +64,7 @@ def find_base() -> str | None:
 def describe_commit(revision: str) -> dict[str, str]:
     """Say who made a commit, when (ISO 8601) and its subject."""
     commit = require_revision(revision)
-    author, date, subject = read_git("show", "--no-patch", "--format=%an <%ae>%x00%aI%x00%s", commit).split(
-        "\0"
-    )
+    author, date, subject = read_git("show", "--no-patch", "--format=%an <%ae>%x00%aI%x00%s", commit).split("\0")
     return {"hash": commit, "author": author, "date": date, "subject": subject.rstrip()}
 
 
@@ -121,9 +116,7 @@ def read_yaml_at(revision: str | None, path: str) -> dict[str, Any]:
     try:
         value = yaml.safe_load(content or b"{}")
     except yaml.YAMLError as error:
-        raise RefusedError(
-            f"{where} is no YAML: {_join_lines(error)}. Resolve it, or run: make pipeline"
-        ) from error
+        raise RefusedError(f"{where} is no YAML: {_join_lines(error)}. Resolve it, or run: make pipeline") from error
     if not isinstance(value, dict):
         raise RefusedError(f"{where} is {type(value).__name__}, expected a mapping. Run: make pipeline")
     return value
@@ -248,9 +241,7 @@ def list_folder(md5: str) -> list[dict[str, Any]]:
         entries = json.loads(fetch_blob(md5, Path(folder) / "listing.json").read_bytes())
     stores = [store for _, store in _open_stores() if not isinstance(store, Exception)]
     hashes = {entry["relpath"]: entry["md5"] for entry in entries}
-    return [
-        {"name": name, "hash": md5, "size_bytes": _measure_blob(stores, md5)} for name, md5 in hashes.items()
-    ]
+    return [{"name": name, "hash": md5, "size_bytes": _measure_blob(stores, md5)} for name, md5 in hashes.items()]
 
 
 def _open_stores() -> Iterator[tuple[str, Any]]:

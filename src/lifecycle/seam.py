@@ -54,6 +54,4 @@ def load_domain(package: str, root: Path | None = None) -> Domain:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
-        raise MisuseError(
-            f"params.yaml names the domain {package!r}; expected a package src/{package}."
-        ) from error
+        raise MisuseError(f"params.yaml names the domain {package!r}; expected a package src/{package}.") from error

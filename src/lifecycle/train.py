@@ -17,6 +17,7 @@ from lifecycle.metrics import Metric, Predictions, load_metrics
 from lifecycle.params import TrainParams, read_params
 from lifecycle.paths import CROSS_VALIDATION, MODEL, ONNX, TRAIN
 from lifecycle.predictor import METADATA, Predictor
+from lifecycle.views.numbers import round_figure
 
 # The parity check looks at this many rows, and at as many broken ones for each feature.
 PARITY_ROWS = 2000
@@ -176,12 +177,8 @@ def main(_argv: list[str] | None = None) -> None:
     model = domain.build_model(rows.features, params.train.hyperparameters, params.train.seed)
     folds = []
     for fold in cross_validate(model, rows, params.train.folds, metrics):
-        log.info(
-            "train fold=%d train_rows=%d %s=%.4g", fold["fold"], fold["train_rows"], *list(fold.items())[3]
-        )
-        folds.append(
-            {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in fold.items()}
-        )
+        log.info("train fold=%d train_rows=%d %s=%.4g", fold["fold"], fold["train_rows"], *list(fold.items())[3])
+        folds.append({key: round_figure(value) if isinstance(value, float) else value for key, value in fold.items()})
     fitted, converted, difference = train(rows, model, params.train)
     log.info("train rows=%d size_bytes=%d parity=%.2g", len(rows.y), len(converted), difference)
     joblib.dump(fitted, MODEL, compress=("xz", 3))

@@ -56,9 +56,7 @@ def test_no_column_known_only_at_the_end_may_become_a_feature() -> None:
 @pytest.mark.parametrize("spelling", KNOWN_AT_THE_END)
 def test_guard_sees_a_late_column_under_any_name(spelling: str) -> None:
     contract = deepcopy(CONTRACT)
-    contract["columns"].append(
-        {"name": "innocent", "spellings": ["Other", spelling.upper()], "known": "start"}
-    )
+    contract["columns"].append({"name": "innocent", "spellings": ["Other", spelling.upper()], "known": "start"})
 
     assert find_leaks(contract) == ["innocent"]
 
@@ -97,9 +95,7 @@ def test_no_two_columns_share_a_name_or_a_spelling() -> None:
 
 def test_duration_runs_from_pickup_to_dropoff_and_is_missing_with_either() -> None:
     pickup = np.array(["2024-01-01T10:00:00", "2024-01-01T10:00:00", "NaT"], "datetime64[us]")
-    dropoff = np.array(
-        ["2024-01-01T10:07:30", "2024-01-01T09:59:00", "2024-01-01T10:00:00"], "datetime64[us]"
-    )
+    dropoff = np.array(["2024-01-01T10:07:30", "2024-01-01T09:59:00", "2024-01-01T10:00:00"], "datetime64[us]")
 
     derived = derive_columns({"pickup_at": pickup, "dropoff_at": dropoff})
 

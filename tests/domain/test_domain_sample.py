@@ -59,9 +59,7 @@ def fixture_month() -> pa.Table:
 def fixture_trips(month: pa.Table) -> pd.DataFrame:
     """The month as a frame, with the minutes that each trip took."""
     trips = month.to_pandas()
-    return trips.assign(
-        minutes=(trips.lpep_dropoff_datetime - trips.lpep_pickup_datetime).dt.total_seconds() / 60
-    )
+    return trips.assign(minutes=(trips.lpep_dropoff_datetime - trips.lpep_pickup_datetime).dt.total_seconds() / 60)
 
 
 def count_pickups(table: pa.Table) -> np.ndarray:
@@ -136,9 +134,7 @@ def test_rush_hour_is_busier_and_slower_than_the_night(trips: pd.DataFrame) -> N
 
 
 def test_fares_follow_distance_and_duration(trips: pd.DataFrame) -> None:
-    ridden = trips[
-        trips.minutes.between(1, 60) & trips.trip_distance.between(0.1, 60) & (trips.fare_amount > 0)
-    ]
+    ridden = trips[trips.minutes.between(1, 60) & trips.trip_distance.between(0.1, 60) & (trips.fare_amount > 0)]
 
     assert ridden.fare_amount.corr(ridden.trip_distance) > 0.8
     assert ridden.fare_amount.corr(ridden.minutes) > 0.8

@@ -94,9 +94,7 @@ def test_hour_and_weekday_of_a_known_date(time: str, weekday: float, hour: float
 
 
 def test_each_pair_of_zones_has_a_number_of_its_own() -> None:
-    pickup, dropoff = (
-        zones.ravel().astype(float) for zones in np.meshgrid(np.arange(1, 266), np.arange(1, 266))
-    )
+    pickup, dropoff = (zones.ravel().astype(float) for zones in np.meshgrid(np.arange(1, 266), np.arange(1, 266)))
     columns = {name: np.ones(pickup.size) for name in NUMBERS}
     columns |= {
         "pickup_zone": pickup,

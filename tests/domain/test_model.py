@@ -15,9 +15,7 @@ from domain.sample import generate_month
 Rows = tuple[dict[str, np.ndarray], np.ndarray]
 
 SEED = 3
-QUICK = Hyperparameters(
-    learning_rate=0.2, max_iter=40, max_leaf_nodes=15, min_samples_leaf=20, max_features=0.5
-)
+QUICK = Hyperparameters(learning_rate=0.2, max_iter=40, max_leaf_nodes=15, min_samples_leaf=20, max_features=0.5)
 
 
 def read_month(month: str) -> Rows:
@@ -102,9 +100,7 @@ def test_farther_trips_take_longer(model: Pipeline, test: Rows) -> None:
 
 def test_rush_hour_takes_longer_than_the_night(model: Pipeline, test: Rows) -> None:
     night, rush = (
-        model.predict(
-            stack_features(test[0] | {"pickup_at": np.full(test[1].size, np.datetime64(time, "us"))})
-        )
+        model.predict(stack_features(test[0] | {"pickup_at": np.full(test[1].size, np.datetime64(time, "us"))}))
         for time in ("2024-10-02T03:00", "2024-10-02T17:00")
     )
 

@@ -62,9 +62,7 @@ def test_boroughs_have_as_many_zones_as_tlc_gives_them() -> None:
         ("20:00:00", "23:59:59.999999", "20-24 late"),
     ],
 )
-def test_hour_band_begins_at_its_first_hour_and_ends_before_the_next(
-    first: str, last: str, band: str
-) -> None:
+def test_hour_band_begins_at_its_first_hour_and_ends_before_the_next(first: str, last: str, band: str) -> None:
     assert slice_trips("hour_band", pickup_at=[f"2024-01-03T{first}", f"2024-01-03T{last}"]) == [band, band]
 
 

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import pytest
 
-from lifecycle.card import format_table, write_card, write_headline
 from lifecycle.data.contract import Column
+from lifecycle.views.card import format_table, write_card, write_headline
 
 
 def count_rows(part, synthetic=False, **left_out):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lifecycle.numbers import format_column, format_number, format_share
+from lifecycle.views.numbers import format_column, format_number, format_share
 
 
 @pytest.mark.parametrize(

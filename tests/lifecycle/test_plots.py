@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from lifecycle.plot_style import render_png
-from lifecycle.plots import (
+from lifecycle.views.plot_style import render_png
+from lifecycle.views.plots import (
     Labels,
     bin_predictions,
     draw_importance,
@@ -143,7 +143,7 @@ def test_rendering_twice_gives_the_same_png(rows, tmp_path):
 def test_png_does_not_depend_on_the_fonts_of_the_machine(rows, tmp_path):
     spec = draw_predicted(rows, "weight", "kg")
     render_png(spec, tmp_path / "here.png")
-    script = "import json, pathlib, sys; from lifecycle.plot_style import render_png; "
+    script = "import json, pathlib, sys; from lifecycle.views.plot_style import render_png; "
     script += "render_png(json.load(sys.stdin), pathlib.Path(sys.argv[1]))"
     # With this file, where fontconfig is used, no font of the machine is found.
     (tmp_path / "fonts.conf").write_text('<?xml version="1.0"?><fontconfig><dir>/nowhere</dir></fontconfig>')
@@ -155,9 +155,7 @@ def test_png_does_not_depend_on_the_fonts_of_the_machine(rows, tmp_path):
 
 @pytest.mark.parametrize("slices", [SLICES, []])
 def test_all_plots_are_rendered_under_their_names(rows, slices, tmp_path):
-    residuals = summarise_residuals(
-        np.array(["2024-01-01T05"], dtype="datetime64[us]"), np.ones(1), np.zeros(1)
-    )
+    residuals = summarise_residuals(np.array(["2024-01-01T05"], dtype="datetime64[us]"), np.ones(1), np.zeros(1))
     plots = {"predicted": rows, "residuals": residuals, "slices": slices, "importance": IMPORTANCE}
     render_plots(plots, Labels("sold_at", "weight", "kg", "mean_absolute_error", "kg", 3.2), tmp_path)
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(plots)

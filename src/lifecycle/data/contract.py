@@ -89,9 +89,7 @@ def read_contract(declaration: Mapping[str, Any]) -> Contract:
     names = [column.name for column in columns]
     for name in (contract.time, contract.target):
         if names.count(name) != 1:
-            raise MisuseError(
-                f"the domain's CONTRACT names {name!r}; expected exactly one column of that name."
-            )
+            raise MisuseError(f"the domain's CONTRACT names {name!r}; expected exactly one column of that name.")
     for column in columns:
         if column.type not in TYPES or column.known not in MOMENTS:
             raise MisuseError(
@@ -123,13 +121,13 @@ def list_rules(contract: Contract, month: tuple[np.datetime64, np.datetime64] | 
     for column in contract.columns:
         rules += _list_column_rules(column)
         if column.name == contract.time and month is not None:
-            start, end = month
-            rules.append(
-                Rule(
-                    column.name, f"{column.name} outside the file's month", lambda x: (x < start) | (x >= end)
-                )
-            )
+            rules.append(_bind_to_month(column.name, *month))
     return rules
+
+
+def _bind_to_month(name: str, start: np.datetime64, end: np.datetime64) -> Rule:
+    """Make the rule that a file's rows lie in its month."""
+    return Rule(name, f"{name} outside the file's month", lambda x: (x < start) | (x >= end))
 
 
 def _list_column_rules(column: Column) -> list[Rule]:
@@ -144,9 +142,7 @@ def _list_column_rules(column: Column) -> list[Rule]:
         rules.append(Rule(name, f"{name} above {high:g}", lambda x: x > high))
     if values is not None:
         known = list(values)
-        rules.append(
-            Rule(name, f"{name} none of its values", lambda x: ~find_missing(x) & ~np.isin(x, known))
-        )
+        rules.append(Rule(name, f"{name} none of its values", lambda x: ~find_missing(x) & ~np.isin(x, known)))
     return rules
 
 
@@ -204,9 +200,7 @@ def check_shares(contract: Contract, rules: list[Rule], counts: np.ndarray, file
         raise ContractError(f"{file} has no rows; expected a month of data. Get the file again.")
     for column in contract.columns:
         broken = {
-            rule.reason: int(n)
-            for rule, n in zip(rules, counts[1:], strict=True)
-            if rule.column == column.name
+            rule.reason: int(n) for rule, n in zip(rules, counts[1:], strict=True) if rule.column == column.name
         }
         total = sum(broken.values())
         if total > column.max_broken_share * rows:
@@ -238,9 +232,7 @@ def read_request(contract: Contract, rows: list[dict[str, Any]]) -> Columns:
     known = contract.known_at_start()
     for row in rows:
         for key in row.keys() - {column.name for column in known}:
-            raise ContractError(
-                f"{key!r} is no field of a request; expected {', '.join(c.name for c in known)}."
-            )
+            raise ContractError(f"{key!r} is no field of a request; expected {', '.join(c.name for c in known)}.")
     columns = {column.name: _read_field(column, [row.get(column.name) for row in rows]) for column in known}
     for column in known:
         for rule in _list_column_rules(column):
@@ -287,9 +279,7 @@ def _read_timestamp(value: Any) -> datetime:
 
 def describe_range(column: Column) -> str:
     """Say in words what a column may hold: ``a number from 1 to 265 (zone number)``."""
-    kind = {"number": "a number", "text": "a text", "timestamp": "a time such as 2024-01-31T08:30:00"}[
-        column.type
-    ]
+    kind = {"number": "a number", "text": "a text", "timestamp": "a time such as 2024-01-31T08:30:00"}[column.type]
     low = "" if column.minimum is None else f" from {column.minimum:g}"
     high = "" if column.maximum is None else f" to {column.maximum:g}"
     values = "" if column.values is None else f" out of {', '.join(column.values)}"

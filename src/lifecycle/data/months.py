@@ -183,6 +183,4 @@ def map_batches(
                     yield pending.popleft().result()
             yield from (future.result() for future in pending)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ContractError(
-            f"{path.name} breaks off: {' '.join(str(error).split())} Get the file again."
-        ) from error
+        raise ContractError(f"{path.name} breaks off: {' '.join(str(error).split())} Get the file again.") from error

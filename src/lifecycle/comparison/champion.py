@@ -51,20 +51,13 @@ def predict_champion(champion: Champion, test: Rows, folder: Path, domain: str) 
     """
     with tempfile.TemporaryDirectory(prefix="champion-") as temporary:
         predictor = load_predictor(fetch_at(champion.revision, str(ONNX), Path(temporary) / "model.onnx"))
-        X = (
-            test.X
-            if _has_same_domain(champion.revision, domain)
-            else _compute_former(champion, folder, temporary)
-        )
+        X = test.X if _has_same_domain(champion.revision, domain) else _compute_former(champion, folder, temporary)
     return Predictions(test.y, predictor.predict(X), predictor.classes)
 
 
 def _has_same_domain(revision: str, domain: str) -> bool:
     """Tell whether the task's code is what it was at a revision."""
-    return (
-        subprocess.run(["git", "diff", "--quiet", revision, "--", f"src/{domain}"], check=False).returncode
-        == 0
-    )
+    return subprocess.run(["git", "diff", "--quiet", revision, "--", f"src/{domain}"], check=False).returncode == 0
 
 
 def _compute_former(champion: Champion, folder: Path, temporary: str) -> np.ndarray:
@@ -74,13 +67,11 @@ def _compute_former(champion: Champion, folder: Path, temporary: str) -> np.ndar
         ["git", "archive", champion.revision, "src", "params.yaml"], capture_output=True, check=False
     )
     if archive.returncode:
-        raise RefusedError(
-            f"the code of champion {champion.name} cannot be had: {archive.stderr.decode().strip()}"
-        )
+        raise RefusedError(f"the code of champion {champion.name} cannot be had: {archive.stderr.decode().strip()}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         files.extractall(tree, filter="data")
     done = subprocess.run(
-        [sys.executable, "-m", "lifecycle.champion", str(folder.resolve()), str(features)],
+        [sys.executable, "-m", "lifecycle.comparison.champion", str(folder.resolve()), str(features)],
         cwd=tree,
         capture_output=True,
         text=True,
@@ -97,7 +88,7 @@ def _compute_former(champion: Champion, folder: Path, temporary: str) -> np.ndar
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Compute the features of prepared rows with the domain of the working folder."""
-    parser = argparse.ArgumentParser(prog="lifecycle.champion", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="lifecycle.comparison.champion", description=main.__doc__)
     parser.add_argument("rows", type=Path, help="folder of prepared test rows")
     parser.add_argument("features", type=Path, help="file to write, .npy")
     arguments = parser.parse_args(argv)

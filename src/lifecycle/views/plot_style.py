@@ -125,6 +125,6 @@ def encode_number(field: str, title: str, **options: Any) -> Spec:
 
 def render_png(spec: Spec, path: Path) -> None:
     """Render a specification into a PNG file, offline; the same specification gives the same bytes."""
-    # Twice the pixels, for screens that have them; the picture is read at 600 pixels' width.
+    # More pixels than points, for screens that have them; the picture is read at 600 pixels' width.
     # pylint: disable-next=no-member  # vl_convert is compiled, and pylint does not look inside
-    path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGALITE_VERSION, scale=2))
+    path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGALITE_VERSION, scale=1.5))

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NotRequired, TypedDict
 
-from lifecycle.metrics import is_lower_better
-from lifecycle.numbers import format_column, format_number, format_share
+from lifecycle.metric_names import is_lower_better
+from lifecycle.views.numbers import format_column, format_number, format_share
 
 MOST_GROUPS = 20
 
@@ -204,9 +204,7 @@ def _write_gaps(gaps: dict[str, dict[str, Any]]) -> list[str]:
         return ["No slice has two groups with enough rows to be compared."]
     ordered = sorted(gaps.items(), key=lambda item: -item[1]["gap"])
     (name, widest), values = ordered[0], format_column([gap["gap"] for _, gap in ordered])
-    rows = [
-        [key, value, gap["worst"], gap["best"]] for (key, gap), value in zip(ordered, values, strict=True)
-    ]
+    rows = [[key, value, gap["worst"], gap["best"]] for (key, gap), value in zip(ordered, values, strict=True)]
     ends = f"{widest['worst']} (worst) and {widest['best']} (best)"
     return [
         f"The largest gap is in **{name}**: {values[0]} between {ends}.",
@@ -266,9 +264,7 @@ def _write_data(facts: Facts) -> list[str]:
     return [
         "## Data",
         format_table("llrrr", ["month", "used to", "rows", "kept", "left out"], months),
-        "Rows left out because they break the data contract:"
-        if reasons
-        else "Every row met the data contract.",
+        "Rows left out because they break the data contract:" if reasons else "Every row met the data contract.",
         *([format_table("lrr", ["reason", "rows", "of all"], reasons)] if reasons else []),
     ]
 

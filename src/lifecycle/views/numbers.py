@@ -37,3 +37,8 @@ def format_column(values: Sequence[float]) -> list[str]:
 def format_share(share: float) -> str:
     """Write a share of one as a percentage with up to three significant digits."""
     return f"{100 * share:.3g} %"
+
+
+def round_figure(value: float) -> float:
+    """Keep six significant digits of a figure that goes into Git: more would differ between machines."""
+    return float(f"{value:.6g}")

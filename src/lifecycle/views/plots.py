@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lifecycle.metrics import is_lower_better
-from lifecycle.numbers import format_column, format_number
-from lifecycle.plot_style import (
+from lifecycle.metric_names import is_lower_better
+from lifecycle.views.numbers import format_column, format_number, round_figure
+from lifecycle.views.plot_style import (
     BLUE,
     DASHES,
     DOT,
@@ -57,7 +57,7 @@ def bin_predictions(target: np.ndarray, prediction: np.ndarray, bins: int = 20) 
     edges = np.quantile(prediction, np.linspace(0, 1, bins + 1)[1:-1])
     groups = _group_rows(np.searchsorted(edges, prediction, side="right"))
     return [
-        {"bin": index, "prediction": _shorten(prediction[rows].mean()), **_summarise(target[rows], "target")}
+        {"bin": index, "prediction": round_figure(prediction[rows].mean()), **_summarise(target[rows], "target")}
         for index, rows in enumerate(groups.values())
     ]
 
@@ -93,16 +93,11 @@ def _summarise(values: np.ndarray, mean_name: str) -> Row:
     """Compute the mean, the count, and the 10th and 90th percentile."""
     low, high = np.quantile(values, [0.1, 0.9])
     return {
-        mean_name: _shorten(values.mean()),
+        mean_name: round_figure(values.mean()),
         "rows": len(values),
-        "low": _shorten(low),
-        "high": _shorten(high),
+        "low": round_figure(low),
+        "high": round_figure(high),
     }
-
-
-def _shorten(value: float) -> float:
-    """Keep six significant digits: more say nothing, and make every difference between two commits longer."""
-    return float(f"{value:.6g}")
 
 
 def draw_predicted(rows: list[Row], target: str, unit: str) -> Spec:
@@ -138,9 +133,7 @@ def draw_predicted(rows: list[Row], target: str, unit: str) -> Spec:
     spans = {"mark": SPAN, "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}}}
     dots = {"mark": DOT, "encoding": {"x": x, "y": y}}
     off = max(abs(row["target"] - row["prediction"]) for row in rows)
-    subtitle = (
-        f"Dots: means of {len(rows)} equal groups of test rows, by prediction. Dashes: a perfect prediction."
-    )
+    subtitle = f"Dots: means of {len(rows)} equal groups of test rows, by prediction. Dashes: a perfect prediction."
     return frame_plot(
         f"Groups of like predictions are at most {_write_amount(off, unit)} off",
         subtitle if binary else f"{subtitle} Bars: from the 10th to the 90th percentile of what happened.",
@@ -219,9 +212,7 @@ def draw_slices(rows: list[Row], metric: str, unit: str, overall: float) -> Spec
     mean = {"mark": {"type": "rule", **DASHES}, "encoding": {"x": {"datum": overall}}}
     header = {"labelOrient": "top", "labelAnchor": "start"}
     return frame_plot(
-        f"The model does worst where {worst['slice']} is {worst['group']}"
-        if worst
-        else "No group can be judged",
+        f"The model does worst where {worst['slice']} is {worst['group']}" if worst else "No group can be judged",
         f"Dashes: all test rows ({format_number(overall)}). Pale: too few rows to be judged.",
         {
             "data": {"values": values},
@@ -267,9 +258,7 @@ def draw_importance(rows: list[Row], metric: str, unit: str) -> Spec:
         {**row, "figure": figure, "note": f"± {spread}", "kind": "judged"}
         for row, figure, spread in zip(shown, figures[: len(shown)], figures[len(shown) :], strict=True)
     ]
-    bars = draw_bars(
-        values, "feature", "importance", f"Worsening of {_with_unit(metric.replace('_', ' '), unit)}"
-    )
+    bars = draw_bars(values, "feature", "importance", f"Worsening of {_with_unit(metric.replace('_', ' '), unit)}")
     return frame_plot(
         f"The model leans most on {shown[0]['feature']}",
         "How much worse the model does when one column is shuffled, ± the standard deviation over shuffles. "

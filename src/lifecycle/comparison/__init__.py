@@ -1,0 +1,1 @@
+"""Comparison: challenger and champion predict the same rows, and the gate decides."""

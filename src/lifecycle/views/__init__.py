@@ -1,0 +1,1 @@
+"""Views: how figures become numbers, tables, plots and pages for people."""

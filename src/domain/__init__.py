@@ -13,7 +13,7 @@ _SEAM = {
     "derive_columns": "contract",
     "compute_features": "features",
     "compute_slices": "slices",
-    "Hyperparameters": "model",
+    "Hyperparameters": "hyperparameters",
     "build_model": "model",
     "METRICS": "metrics",
     "generate_month": "sample",

@@ -1,27 +1,16 @@
 """The unfitted model: target-encoded zones and gradient-boosted trees."""
 
-from dataclasses import dataclass
-
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import TargetEncoder
 
+from domain.hyperparameters import Hyperparameters
+
 # Zones are seen twice: as the mean duration of their trips, and as numbers (neighbours often have close ones).
 ENCODED = ("pickup_zone", "dropoff_zone", "zone_pair")
 ENCODER_FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What params.yaml says of the model; every field is required there."""
-
-    learning_rate: float
-    max_iter: int
-    max_leaf_nodes: int
-    min_samples_leaf: int
-    max_features: float
 
 
 def build_model(features: tuple[str, ...], hyperparameters: Hyperparameters, seed: int) -> Pipeline:

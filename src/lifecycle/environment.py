@@ -6,7 +6,7 @@ The stage runs whenever the lock file changes; what depends on it runs only when
 import json
 import platform
 import re
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lifecycle.errors import MisuseError, run
@@ -32,12 +32,18 @@ def list_versions(libraries: list[str], lock: str) -> dict[str, str]:
     Raises
     ------
     MisuseError
-        If a library is not locked, or another version is installed.
+        If a library is not installed, not locked, or locked at another version.
     """
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
     for library in libraries:
         locked = re.findall(rf"^{re.escape(library)}==([^\s;]+)", lock, flags=re.MULTILINE)
-        installed = version(library)
+        try:
+            installed = version(library)
+        except PackageNotFoundError as error:
+            raise MisuseError(
+                f"environment.libraries of params.yaml names {library!r}, which is not installed; expected a "
+                "package's name, such as scikit-learn. Correct it, or run: make install"
+            ) from error
         if installed not in locked:
             raise MisuseError(
                 f"{library} {installed} is installed; {LOCK} has {' or '.join(locked) or 'none'}. Run: make install"

@@ -10,11 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import fsspec
-from tqdm import tqdm
+from fsspec.callbacks import TqdmCallback
 
 from lifecycle.data.contract import read_contract
 from lifecycle.data.months import file_name, is_sample, list_months
@@ -22,8 +22,8 @@ from lifecycle.errors import MisuseError, SourceError, run
 from lifecycle.params import MONTH, Params, read_params
 from lifecycle.paths import DATA, INCOMING
 from lifecycle.prepare import check_month
+from lifecycle.repository import hash_file
 
-CHUNK_BYTES = 1 << 20
 # A download that breaks off starts again this many times.
 ATTEMPTS = 3
 # HTTP's words for a file that is not there; public buckets that may not be listed say 403.
@@ -71,15 +71,10 @@ def download(address: str, destination: Path) -> None:
 
 
 def _copy_stream(address: str, destination: Path) -> None:
-    """Copy a file chunk by chunk, with a progress bar on a terminal."""
-    with fsspec.open(address, "rb") as source, destination.open("wb") as copy:
-        size = getattr(source, "size", None)
-        with tqdm(total=size, unit="B", unit_scale=True, desc=destination.name, disable=None) as progress:
-            while chunk := source.read(CHUNK_BYTES):
-                copy.write(chunk)
-                progress.update(len(chunk))
-    if size is not None and destination.stat().st_size != size:
-        raise OSError(f"{destination.stat().st_size:,} of {size:,} bytes arrived")
+    """Copy a file from its first byte to its last, with a progress bar on a terminal."""
+    files, path = fsspec.url_to_fs(address)
+    with TqdmCallback({"unit": "B", "unit_scale": True, "desc": destination.name, "disable": None}) as bar:
+        files.get_file(path, str(destination), callback=bar)
 
 
 def choose_outdated(folder: Path, name: str, arriving: Sequence[str], keep_months: int | None) -> list[Path]:
@@ -100,51 +95,65 @@ def choose_outdated(folder: Path, name: str, arriving: Sequence[str], keep_month
     list of Path
     """
     present = {month: path for month, path in list_months(folder, name).items() if month not in arriving}
-    samples = [month for month, path in present.items() if is_sample(path)]
-    real = sorted({*present, *arriving} - {*samples})
+    samples = {month for month, path in present.items() if is_sample(path)}
+    real = sorted({*present, *arriving} - samples)
     old = real[:-keep_months] if keep_months else []
-    return [path for month, path in present.items() if month in samples or month in old]
+    return [folder / name.format(month=month) for month in sorted({*samples, *old})]
 
 
-def ingest(months: Sequence[str], source: str, params: Params) -> list[str]:
-    """Bring months into data/.
+def fetch_months(months: Sequence[str], source: str, params: Params, folder: Path) -> dict[str, Path]:
+    """Download months into a folder, and check each against the contract.
 
     Parameters
     ----------
     months : sequence of str
     source : str
     params : Params
+    folder : Path
+
+    Returns
+    -------
+    dict of str to Path
+        By month.
+
+    Raises
+    ------
+    SourceError, ContractError
+        If one cannot be had, or is not what the contract says.
+    """
+    domain = params.load_domain()
+    contract = read_contract(domain.CONTRACT)
+    name = file_name(params.ingest.source)
+    fetched = {month: folder / name.format(month=month) for month in months}
+    for month, path in fetched.items():
+        download(locate_month(source, name, month), path)
+        count = check_month(path, month, contract, domain)
+        log.info("ingest month=%s rows=%d clean=%d left_out=%s", month, count.rows, count.clean, count.left_out)
+    return fetched
+
+
+def place_months(fetched: dict[str, Path], params: Params) -> list[str]:
+    """Move those of the months that are new or changed into data/, and remove the outdated ones.
+
+    Parameters
+    ----------
+    fetched : dict of str to Path
+        As ``fetch_months`` gives it.
+    params : Params
 
     Returns
     -------
     list of str
         The months that are new or changed.
-
-    Raises
-    ------
-    SourceError, ContractError
-        If one cannot be had or is not what the contract says; data/ is then as it was.
     """
-    domain = params.load_domain()
-    contract = read_contract(domain.CONTRACT)
-    name = file_name(params.ingest.source)
-    # What a killed run left behind.
-    shutil.rmtree(INCOMING, ignore_errors=True)
-    INCOMING.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(dir=INCOMING) as temporary:
-        arrived = {month: Path(temporary) / name.format(month=month) for month in months}
-        for month, path in arrived.items():
-            download(locate_month(source, name, month), path)
-            count = check_month(path, month, contract, domain)
-            log.info("ingest month=%s rows=%d clean=%d left_out=%s", month, count.rows, count.clean, count.left_out)
-        changed = {month: path for month, path in arrived.items() if not _is_present(path)}
-        DATA.mkdir(exist_ok=True)
-        outdated = choose_outdated(DATA, name, months, params.ingest.keep_months)
-        for path in changed.values():
-            path.replace(DATA / path.name)
-        for path in outdated:
-            log.info("ingest removed=%s", path.name)
-            path.unlink()
+    DATA.mkdir(exist_ok=True)
+    outdated = choose_outdated(DATA, file_name(params.ingest.source), list(fetched), params.ingest.keep_months)
+    changed = {month: path for month, path in fetched.items() if not _is_present(path)}
+    for path in changed.values():
+        path.replace(DATA / path.name)
+    for path in outdated:
+        log.info("ingest removed=%s", path.name)
+        path.unlink()
     return list(changed)
 
 
@@ -152,6 +161,21 @@ def _is_present(path: Path) -> bool:
     """Tell whether data/ holds the same bytes already."""
     present = DATA / path.name
     return present.exists() and filecmp.cmp(path, present, shallow=False)
+
+
+def save_to_cache(paths: Iterable[Path]) -> None:
+    """Give files to DVC's cache before they are moved into data/.
+
+    Otherwise a run that is killed between the move and ``dvc add`` leaves files of which DVC knows no copy, and
+    the ``dvc pull`` of the next run refuses to put data/ in order.
+    """
+    # Importing DVC takes half a second, which a month that is refused does not pay.
+    from dvc.repo import Repo  # pylint: disable=import-outside-toplevel
+
+    with Repo() as repo:
+        cache = repo.cache.local
+        for path in paths:
+            cache.add(str(path), cache.fs, hash_file(path))
 
 
 def parse_months(text: str) -> list[str]:
@@ -179,7 +203,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     params = read_params()
     months = parse_months(arguments.months)
-    changed = ingest(months, arguments.source or params.ingest.source, params)
+    # What a killed run left behind.
+    shutil.rmtree(INCOMING, ignore_errors=True)
+    INCOMING.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=INCOMING) as folder:
+        fetched = fetch_months(months, arguments.source or params.ingest.source, params, Path(folder))
+        save_to_cache(fetched.values())
+        changed = place_months(fetched, params)
     # Also when nothing changed: a run that was killed may have left the file and not its hash.
     added = subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(DATA)], check=False)
     if added.returncode:

@@ -18,7 +18,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class Section(BaseModel):
     """A section of params.yaml."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class SampleParams(Section):
@@ -120,7 +120,7 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         Naming the first key that is missing, unknown or of a wrong type, its value and what was expected.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(path.read_bytes())
     except FileNotFoundError as error:
         raise MisuseError(f"{path} is missing; start in the folder that holds it.") from error
     except yaml.YAMLError as error:
@@ -134,7 +134,7 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
 def _check_params(raw: Any) -> Params:
     """Check the parameters, the domain's own part of ``train`` included."""
     section = raw.get("train") if isinstance(raw, dict) else None
-    if not isinstance(section, dict) or not isinstance(raw.get("domain"), str):
+    if not isinstance(section, dict):
         return Params.model_validate(raw)
     fields = set(TrainParams.model_fields) - {"hyperparameters"}
     own = {key: value for key, value in section.items() if key in fields}

@@ -29,7 +29,7 @@ def resolve_revision(revision: str) -> str | None:
     MisuseError
         If the working folder is in no Git repository.
     """
-    return read_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip() or None
+    return read_git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip() or None
 
 
 def require_revision(revision: str) -> str:

@@ -9,7 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from domain.contract import CONTRACT, derive_columns
 from domain.features import LONGEST_ROUTE_MILES, compute_features
-from domain.model import Hyperparameters, build_model
+from domain.hyperparameters import Hyperparameters
+from domain.model import build_model
 from domain.sample import generate_month
 
 Rows = tuple[dict[str, np.ndarray], np.ndarray]

@@ -125,7 +125,7 @@ def test_stage_that_was_taken_away_goes_back_to_the_former_version():
 def test_tags_that_are_no_versions_are_passed_over():
     before = list_versions("model")
     git("tag", "model@v3.0.0")
-    for tag in ("model@latest", "model@v3", "model#production", "v9.0.0", "models@v9.0.0"):
+    for tag in ("model@latest", "model@v3", "model@v3.0.0-rc1", "model#production", "v9.0.0", "models@v9.0.0"):
         write_tag(tag, "HEAD")
     write_tag("model#production#9", "HEAD")
     assert list_versions("model") == before

@@ -120,7 +120,7 @@ def corrupt(blob):
 def test_revision_is_resolved_to_its_commit():
     assert resolve_revision("main~1") == git("rev-parse", "HEAD~1")
     assert resolve_revision("no-such-branch") is None
-    assert resolve_revision("--all") is None
+    assert resolve_revision("--since=now") is None
 
 
 def test_folder_outside_git_is_misuse(tmp_path, monkeypatch):

@@ -92,7 +92,9 @@ def convert_model(model: Any, features: tuple[str, ...]) -> bytes:
 
 
 def list_parity_rows(X: np.ndarray, seed: int) -> np.ndarray:
-    """Choose real rows, and copies of them in which one feature at a time is missing or was never seen.
+    """Choose real rows, and copies of them in which one feature at a time was never seen, or is missing.
+
+    Only features that are missing in some real row are made missing: the contract keeps the others whole.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ def list_parity_rows(X: np.ndarray, seed: int) -> np.ndarray:
     chosen = X[np.random.default_rng(seed).permutation(len(X))[:PARITY_ROWS]]
     blocks = [chosen]
     for column in range(X.shape[1]):
-        for value in (np.nan, UNSEEN):
+        for value in (np.nan, UNSEEN) if np.isnan(X[:, column]).any() else (UNSEEN,):
             broken = chosen[: PARITY_ROWS // 10].copy()
             broken[:, column] = value
             blocks.append(broken)

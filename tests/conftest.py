@@ -1,39 +1,56 @@
-"""A small copy of this repository, trained and committed, for the tests that need a whole one."""
+"""A small copy of this repository with a second task, trained and committed, for the tests that need a whole one.
+
+The machinery's tests use the task of tests/fork, so that they hold in a fork that replaces the first one.
+"""
 
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-# Small enough to train in seconds.
-SMALL = {
-    "sample": {"rows_per_month": 2500},
-    "train": {"max_iter": 30, "max_leaf_nodes": 15, "folds": 2},
-    "evaluate": {"resamples": 60, "min_slice_rows": 50},
-}
+FORK = Path(__file__).parent / "fork"
+# A package of another name than the repository's own domain, so that one process may import both.
+PACKAGE = "parts"
+# It belongs to the fork's domain, and runs in the drill's copy.
+collect_ignore = ["fork"]
+
+
+def run_command(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder with that folder's code."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder / "src"),
+        "DVC_NO_ANALYTICS": "1",
+        # Idle threads sleep instead of spinning.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
 
 
 def run_python(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a module in a folder, as its Makefile would."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder / "src"), "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    if check and done.returncode:
-        raise AssertionError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done
+    """Run a Python module in a folder, as its Makefile would."""
+    return run_command(folder, sys.executable, "-m", *arguments, check=check)
 
 
 def run_git(folder: Path, *arguments: str) -> str:
     """Run Git in a folder."""
-    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+    return run_command(folder, "git", *arguments).stdout
+
+
+def commit_all(folder: Path, message: str) -> None:
+    """Commit everything."""
+    run_git(folder, "add", "--all")
+    run_git(folder, "commit", "--quiet", "--message", message)
 
 
 def change_params(folder: Path, changes: dict[str, dict[str, object]]) -> None:
@@ -46,47 +63,55 @@ def change_params(folder: Path, changes: dict[str, dict[str, object]]) -> None:
 
 
 def copy_repository(folder: Path) -> Path:
-    """Copy the files of this repository, without what it was trained on, into a new Git repository."""
-    listed = run_git(ROOT, "ls-files", "-co", "--exclude-standard").splitlines()
-    for name in listed:
-        if (ROOT / name).is_file() and not name.startswith((".dvc/sample-store", "out/", "dvc.lock", "data.dvc")):
+    """Copy this repository's files, as they are now, into a new repository without a commit."""
+    for name in run_git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+        if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    run_git(folder, "init", "-q", "-b", "main")
+    run_git(folder, "init", "--quiet", "--initial-branch", "main")
     run_git(folder, "config", "user.name", "Ada")
     run_git(folder, "config", "user.email", "ada@example.com")
     return folder
 
 
-def commit_all(folder: Path, message: str) -> None:
-    """Commit everything."""
-    run_git(folder, "add", "-A")
-    run_git(folder, "commit", "-q", "-m", message)
+def rename_domain(folder: Path) -> None:
+    """Put the second task in the place of the first one, under a name of its own."""
+    shutil.rmtree(folder / "src/domain")
+    shutil.copytree(FORK / "src/domain", folder / "src" / PACKAGE)
+    shutil.copy(FORK / "params.yaml", folder)
+    for path in (folder / "src" / PACKAGE).glob("*.py"):
+        replace_text(path, "from domain.", f"from {PACKAGE}.")
+    replace_text(folder / "params.yaml", "domain: domain", f"domain: {PACKAGE}")
+    replace_text(folder / "dvc.yaml", "src/domain", f"src/{PACKAGE}")
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy with a small model, pushed and committed. Read it, and never write to it."""
+def replace_text(path: Path, old: str, new: str) -> None:
+    """Replace a text in a file."""
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+@pytest.fixture(name="trained", scope="session")
+def fixture_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy with the second task's model, pushed and committed. Read it, and never write to it."""
     folder = copy_repository(tmp_path_factory.mktemp("trained") / "copy")
-    change_params(folder, SMALL)
+    rename_domain(folder)
+    for name in (".dvc/sample-store", "out"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("data.dvc", "dvc.lock"):
+        (folder / name).unlink(missing_ok=True)
+    change_params(folder, {"sample": {"rows_per_month": 3000}, "gate": {"max_latency_ms": 2}})
     run_python(folder, "lifecycle.sample")
-    run_python(folder, "dvc", "add", "-q", "data")
-    run_python(folder, "dvc", "repro", "-q")
-    run_python(folder, "dvc", "push", "-q")
+    run_python(folder, "dvc", "add", "--quiet", "data")
+    run_python(folder, "dvc", "repro", "--quiet")
+    run_python(folder, "dvc", "push", "--quiet")
     commit_all(folder, "Train a small model")
     return folder
 
 
-@pytest.fixture
-def workspace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@pytest.fixture(name="workspace")
+def fixture_workspace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A trained copy of the test's own, which is also the working folder."""
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder, symlinks=True)
     monkeypatch.chdir(folder)
     yield folder
-
-
-@pytest.fixture(scope="session")
-def command() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a module in a folder: command(folder, "lifecycle.gate", "--base", "HEAD", check=False)."""
-    return run_python

@@ -106,7 +106,7 @@ def measure_slices(
     Returns
     -------
     groups : list of dict
-        ``slice``, ``group``, ``rows``, ``error`` and ``judged``.
+        ``slice``, ``group``, ``rows``, ``error`` (None where it is undefined) and ``judged``.
     gaps : dict of str to dict
         ``gap``, ``best`` and ``worst`` group of each slice with at least two judged groups.
     """
@@ -123,7 +123,7 @@ def measure_slices(
             y_pred=numbers,
             sensitive_features=pd.Series(labels, name=name),
         )
-        found = frame.by_group.assign(judged=frame.by_group["rows"] >= min_rows)
+        found = frame.by_group.assign(judged=(frame.by_group["rows"] >= min_rows) & frame.by_group["error"].notna())
         for group, row in found.iterrows():
             figures = {
                 "rows": int(row["rows"]),

@@ -73,8 +73,8 @@ def download(address: str, destination: Path) -> None:
 def _copy_stream(address: str, destination: Path) -> None:
     """Copy a file from its first byte to its last, with a progress bar on a terminal."""
     files, path = fsspec.url_to_fs(address)
-    with TqdmCallback({"unit": "B", "unit_scale": True, "desc": destination.name, "disable": None}) as bar:
-        files.get_file(path, str(destination), callback=bar)
+    with TqdmCallback({"unit": "B", "unit_scale": True, "desc": destination.name, "disable": None}) as progress:
+        files.get_file(path, str(destination), callback=progress)
 
 
 def choose_outdated(folder: Path, name: str, arriving: Sequence[str], keep_months: int | None) -> list[Path]:
@@ -211,7 +211,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         save_to_cache(fetched.values())
         changed = place_months(fetched, params)
     # Also when nothing changed: a run that was killed may have left the file and not its hash.
-    added = subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(DATA)], check=False)
+    # With --quiet, DVC would not say what failed either.
+    added = subprocess.run([sys.executable, "-m", "dvc", "add", str(DATA)], stdout=subprocess.DEVNULL, check=False)
     if added.returncode:
         raise SourceError(
             f"the months lie in {DATA}/, but dvc add failed with {added.returncode}. Run the same again."

@@ -111,6 +111,9 @@ def _load_metric(name: str, domain: Domain) -> Metric:
 
     def measure_rows(made: Predictions, rows: np.ndarray) -> float:
         kind = _RegressionLookup if made.classes is None else _ClassificationLookup
+        if made.classes is not None and len(np.unique(made.target[rows])) < 2:
+            # Many metrics of classes are undefined where there is only one; some scorers fail, some warn.
+            return float("nan")
         return sign * float(scorer(kind(made.prediction, made.classes), rows, made.target[rows]))
 
     return Metric(shown, measure_rows)
@@ -146,8 +149,7 @@ def bootstrap_interval(
         n_resamples=resamples,
         rng=np.random.default_rng(seed),
     )
-    return (
-        float(result.confidence_interval.low),
-        float(result.confidence_interval.high),
-        float(result.standard_error),
-    )
+    # A resample on which the statistic is undefined is left out.
+    drawn = result.bootstrap_distribution
+    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high), float(np.nanstd(drawn, ddof=1))

@@ -15,7 +15,7 @@ from typing import Any
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX, OUT
-from lifecycle.repository import fetch_at, find_base, find_hash, read_git, read_lock, require_revision
+from lifecycle.repository import fetch_at, find_base, find_hash, read_git, read_lock, read_yaml_at, require_revision
 
 PRODUCTION = "production"
 FIRST_VERSION = "v1.0.0"
@@ -143,8 +143,16 @@ def find_champion(name: str, base: str | None = None) -> Champion | None:
             md5 = find_hash(read_lock(version.commit), str(ONNX))
             return Champion(f"{name}@{version.name}", version.commit, version.name, md5)
     commit = require_revision(base) if base else find_base()
-    md5 = find_hash(read_lock(commit), str(ONNX)) if commit else None
-    return Champion(f"{name} at {base or commit[:7]}", commit, None, md5) if commit and md5 else None
+    if commit is None or read_name(commit) not in (None, name):
+        return None
+    md5 = find_hash(read_lock(commit), str(ONNX))
+    return Champion(f"{name} at {base or commit[:7]}", commit, None, md5) if md5 else None
+
+
+def read_name(revision: str) -> str | None:
+    """Read what a revision calls its model: one of another name, as a fork's template, is no champion."""
+    registry = read_yaml_at(revision, "params.yaml").get("registry")
+    return registry.get("name") if isinstance(registry, dict) else None
 
 
 def _require_version(name: str, version: str) -> Version:

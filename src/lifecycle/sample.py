@@ -24,9 +24,11 @@ def main(_argv: list[str] | None = None) -> None:
     generate_month = params.load_domain().generate_month
     name = file_name(params.ingest.source)
     DATA.mkdir(exist_ok=True)
-    for path in list_months(DATA, name).values():
+    present = list_months(DATA, name).values()
+    for path in present:
         if not is_sample(path):
             raise MisuseError(f"{path} is real data, which the sample must not mix with. Move it away first.")
+    for path in present:
         path.unlink()
     for month in params.sample.months:
         path = DATA / name.format(month=month)

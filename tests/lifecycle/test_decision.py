@@ -93,7 +93,9 @@ def test_many_equal_slices_raise_no_false_alarm(metric: Metric) -> None:
     assert not [reason for reason in verdict.reasons if "group" in reason]
 
 
-@pytest.mark.parametrize(("cost", "word"), [({"latency_ms": 1.5}, "max_latency_ms"), ({"size_mb": 1.5}, "max_size_mb")])
+@pytest.mark.parametrize(
+    ("cost", "word"), [({"latency_ms": 1.5}, "max_latency_ms"), ({"size_mb": 1.5}, "max_size_mb")]
+)
 def test_budgets_refuse_a_better_model(metric: Metric, cost: dict[str, float], word: str) -> None:
     verdict = decide(metric, make_pair(1.0, 1.6), **cost)
     assert verdict.outcome == "refuse"

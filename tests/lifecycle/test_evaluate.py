@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from conftest import run_python
+
 from lifecycle.data.rows import Rows
 from lifecycle.evaluate import measure_metrics, measure_slices, predict_baseline
 from lifecycle.metrics import Predictions, load_metrics

@@ -4,17 +4,18 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import yaml
-from onnx import TensorProto, helper
+from conftest import PACKAGE, change_params, commit_all, run_git, run_python
+from onnx import helper
 
-from conftest import change_params, commit_all, run_git, run_python
 from lifecycle.comparison.champion import predict_champion
-from lifecycle.data.rows import Rows, read_rows
+from lifecycle.data.rows import read_rows
 from lifecycle.errors import RefusedError
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX, TEST, TRAIN, VERDICT
@@ -22,24 +23,24 @@ from lifecycle.predictor import load_predictor
 from lifecycle.registry import find_champion
 from lifecycle.train import convert_model, fit_model
 
+# The last key of the row whose group is spoiled, and how far its probabilities are drawn to the wrong side.
+GROUP, SPOILED = "at_mill", 0.24
 
-@pytest.fixture(scope="module")
-def challengers(trained: Path) -> dict[str, bytes]:
+
+@pytest.fixture(name="challengers", scope="module")
+def fixture_challengers(trained: Path) -> dict[str, bytes]:
     """Models by their fault, and one that is better than the committed one."""
-    params = read_params(trained / "params.yaml")
-    domain = params.load_domain()
-    rows = read_rows(trained / TRAIN)
-    rng = np.random.default_rng(0)
-    better = domain.build_model(
-        rows.features, type(params.train.hyperparameters)(0.1, 200, 31, 10, 1.0), params.train.seed
-    )
-    fitted = fit_model(better, rows)
-    shuffled = fit_model(better, Rows(rows.features, rows.X, rng.permutation(rows.y), rows.time, {}))
-    good = convert_model(fitted, rows.features)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(trained)
+        params, rows = read_params(), read_rows(TRAIN)
+        domain = params.load_domain()
+    model = domain.build_model(rows.features, type(params.train.hyperparameters)(1.0, 100), params.train.seed)
+    shuffled = np.random.default_rng(1).permutation(rows.y)
+    good = convert_model(fit_model(model, rows), rows.features)
     return {
         "better": good,
-        "shuffled": convert_model(shuffled, rows.features),
-        "unfair": spoil_group(good, rows.features.index("weekday"), group=2, shift=8.0),
+        "shuffled": convert_model(fit_model(model, replace(rows, y=shuffled)), rows.features),
+        "unfair": spoil_group(good, rows.features.index(GROUP)),
         "slow": slow_down(good),
         "not a number": add_to_output(good, lambda name: [helper.make_node("Log", [name], ["spoiled"])], sign=-1),
     }
@@ -48,7 +49,7 @@ def challengers(trained: Path) -> dict[str, bytes]:
 def add_to_output(model: bytes, build: object, sign: int = 1) -> bytes:
     """Append nodes to a model; they read ``inner`` and write ``spoiled``."""
     graph = onnx.load_from_string(model)
-    output = graph.graph.output[0]
+    output = graph.graph.output[-1]
     for node in graph.graph.node:
         node.output[:] = ["inner" if name == output.name else name for name in node.output]
     if sign < 0:
@@ -58,22 +59,24 @@ def add_to_output(model: bytes, build: object, sign: int = 1) -> bytes:
     return graph.SerializeToString()
 
 
-def spoil_group(model: bytes, column: int, group: float, shift: float) -> bytes:
-    """Make a model wrong where a feature has one value, and only there."""
+def spoil_group(model: bytes, column: int) -> bytes:
+    """Make a model's probabilities wrong for the rows of one group, and only for them."""
     graph = onnx.load_from_string(model)
     name = graph.graph.input[0].name
 
     def build(inner: str) -> list[onnx.NodeProto]:
-        constants = {"column": np.array([column]), "group": np.float32([group]), "shift": np.float32([shift])}
+        constants = {"column": np.array([column]), "share": np.float32([SPOILED]), "one": np.float32([1])}
         return [
             *(
                 helper.make_node("Constant", [], [key], value=onnx.numpy_helper.from_array(value))
                 for key, value in constants.items()
             ),
-            helper.make_node("Gather", [name, "column"], ["value"], axis=1),
-            helper.make_node("Equal", ["value", "group"], ["hit"]),
-            helper.make_node("Cast", ["hit"], ["number"], to=TensorProto.FLOAT),
-            helper.make_node("Mul", ["number", "shift"], ["wrong"]),
+            # spoiled = inner + share * hit * ((1 - inner) - inner)
+            helper.make_node("Gather", [name, "column"], ["hit"], axis=1),
+            helper.make_node("Mul", ["hit", "share"], ["weight"]),
+            helper.make_node("Sub", ["one", inner], ["other"]),
+            helper.make_node("Sub", ["other", inner], ["way"]),
+            helper.make_node("Mul", ["weight", "way"], ["wrong"]),
             helper.make_node("Add", [inner, "wrong"], ["spoiled"]),
         ]
 
@@ -115,8 +118,8 @@ def put_challenger(model: bytes) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("shuffled", r"root_mean_squared_error overall \S+ -> \S+, \S+ % worse .*; tolerance is 1 %"),
-        ("unfair", r"root_mean_squared_error weekday 3 Wed .* worse .*; slice_tolerance is 5 %"),
+        ("shuffled", r"log_loss overall \S+ -> \S+, \S+ % worse .*; tolerance is 1 %"),
+        ("unfair", r"log_loss site mill .* worse .*; slice_tolerance is 10 %"),
         ("slow", r"one prediction takes \S+ ms; max_latency_ms is 2"),
     ],
 )
@@ -140,7 +143,7 @@ def test_unfair_challenger_is_better_overall_and_refused_for_its_slice_alone(
     verdict = json.loads(VERDICT.read_text(encoding="utf-8"))
     assert verdict["figures"]["challenger"] < verdict["figures"]["champion"]
     assert len(verdict["reasons"]) == 1
-    assert "weekday 3 Wed" in verdict["reasons"][0]
+    assert "site mill" in verdict["reasons"][0]
 
 
 def test_gate_says_unchanged_for_the_champion_itself(workspace: Path) -> None:
@@ -170,9 +173,7 @@ def test_gate_refuses_predictions_that_are_no_number(workspace: Path, challenger
     assert "no finite number" in done.stderr
 
 
-def test_gate_without_champion_wants_more_than_the_baseline(
-    workspace: Path, challengers: dict[str, bytes]
-) -> None:
+def test_gate_without_champion_wants_more_than_the_baseline(workspace: Path, challengers: dict[str, bytes]) -> None:
     """A repository whose first commit holds no model yet."""
     model = ONNX.read_bytes()
     run_git(workspace, "rm", "-q", "--cached", "dvc.lock")
@@ -188,37 +189,37 @@ def test_gate_without_champion_wants_more_than_the_baseline(
 
 def test_champion_is_fed_by_the_features_of_its_own_version(workspace: Path) -> None:
     """After a change of the feature transform, the former model still sees what it was trained on."""
-    champion = find_champion("model", "HEAD")
+    champion = find_champion(read_params().registry.name, "HEAD")
     assert champion is not None
     test = read_rows(TEST)
     expected = load_predictor(ONNX).predict(test.X)
-    features = workspace / "src/domain/features.py"
+    features = workspace / "src" / PACKAGE / "features.py"
     text = features.read_text(encoding="utf-8")
-    features.write_text(text.replace("np.float32(60)", "np.float32(1)"), encoding="utf-8")
+    features.write_text(text.replace("columns[name]", "2 * columns[name]"), encoding="utf-8")
     run_python(workspace, "lifecycle.prepare")
     changed = read_rows(TEST)
     assert not np.array_equal(changed.X, test.X)
-    made = predict_champion(champion, changed, TEST, "domain")
+    made = predict_champion(champion, changed, TEST, PACKAGE)
     np.testing.assert_array_equal(made.prediction, expected)
 
 
 def test_champion_whose_bytes_are_gone_is_named(workspace: Path) -> None:
-    champion = find_champion("model", "HEAD")
+    champion = find_champion(read_params().registry.name, "HEAD")
     assert champion is not None
     shutil.rmtree(".dvc/cache")
     shutil.rmtree(".dvc/sample-store")
     with pytest.raises(RefusedError, match=str(champion.model_hash)):
-        predict_champion(champion, read_rows(TEST), TEST, "domain")
+        predict_champion(champion, read_rows(TEST), TEST, PACKAGE)
 
 
 def test_gate_limits_hold_whatever_the_champion_does(workspace: Path, challengers: dict[str, bytes]) -> None:
-    change_params(workspace, {"gate": {"limits": {"root_mean_squared_error": 0.5, "r2_score": 0.99}}})
+    change_params(workspace, {"gate": {"limits": {"log_loss": 0.01, "roc_auc_score": 0.999}}})
     commit_all(workspace, "Ask for much")
     put_challenger(challengers["better"])
     done = run_python(workspace, "lifecycle.gate", check=False)
     assert done.returncode == 1
-    assert re.search(r"root_mean_squared_error is \S+; the limit is 0.5000", done.stdout)
-    assert re.search(r"r2_score is \S+; the limit is 0.9900", done.stdout)
+    assert re.search(r"log_loss is \S+; the limit is 0.01000", done.stdout)
+    assert re.search(r"roc_auc_score is \S+; the limit is 0.9990", done.stdout)
 
 
 def test_gate_asks_for_a_known_base(workspace: Path) -> None:

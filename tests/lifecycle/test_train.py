@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import run_python
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from conftest import run_python
 from lifecycle.data.rows import Rows
 from lifecycle.errors import ParityError, RefusedError
 from lifecycle.metrics import load_metrics

@@ -270,7 +270,7 @@ def _read_text(value: Any) -> str:
 
 
 def _read_timestamp(value: Any) -> datetime:
-    """Read an ISO 8601 time without a zone."""
+    """Read an ISO 8601 time, local as in the files: without an offset from UTC."""
     time = datetime.fromisoformat(_read_text(value))
     if time.tzinfo is not None:
         raise ValueError(value)
@@ -278,7 +278,7 @@ def _read_timestamp(value: Any) -> datetime:
 
 
 def describe_range(column: Column) -> str:
-    """Say in words what a column may hold: ``a number from 1 to 265 (zone number)``."""
+    """Say in words what a column may hold: ``a number from 0 to 9 (people)``."""
     kind = {"number": "a number", "text": "a text", "timestamp": "a time such as 2024-01-31T08:30:00"}[column.type]
     low = "" if column.minimum is None else f" from {column.minimum:g}"
     high = "" if column.maximum is None else f" to {column.maximum:g}"

@@ -11,7 +11,8 @@ _SEAM = {
     "contract": ("CONTRACT", "derive_columns"),
     "features": ("compute_features",),
     "slices": ("compute_slices",),
-    "model": ("Hyperparameters", "build_model"),
+    "hyperparameters": ("Hyperparameters",),
+    "model": ("build_model",),
     "metrics": ("METRICS",),
     "sample": ("generate_month",),
 }

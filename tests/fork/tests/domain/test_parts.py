@@ -5,7 +5,8 @@ import pytest
 
 from domain.contract import CONTRACT, derive_columns
 from domain.features import compute_features
-from domain.model import Hyperparameters, build_model
+from domain.hyperparameters import Hyperparameters
+from domain.model import build_model
 from domain.sample import generate_month
 
 Columns = dict[str, np.ndarray]
@@ -36,6 +37,8 @@ def test_hotter_parts_are_more_likely_to_fail(parts: Columns) -> None:
 
     model = build_model(tuple(compute_features(parts)), Hyperparameters(penalty=1, max_iter=100), seed=0)
     model.fit(stack(parts), derive_columns(parts)["fails_within_week"])
-    cool, hot = (model.predict_proba(stack(parts | {"temperature_celsius": np.full(600, celsius)})) for celsius in (50, 90))
+    cool, hot = (
+        model.predict_proba(stack(parts | {"temperature_celsius": np.full(600, celsius)})) for celsius in (50, 90)
+    )
 
     assert (hot[:, 1] > cool[:, 1]).all()

@@ -99,7 +99,9 @@ def fixture_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("data.dvc", "dvc.lock"):
         (folder / name).unlink(missing_ok=True)
-    change_params(folder, {"sample": {"rows_per_month": 3000}, "gate": {"max_latency_ms": 2}})
+    # A plain model, so that there is room for better ones.
+    changes = {"sample": {"rows_per_month": 3000}, "train": {"penalty": 5000.0}, "gate": {"max_latency_ms": 2}}
+    change_params(folder, changes)
     run_python(folder, "lifecycle.sample")
     run_python(folder, "dvc", "add", "--quiet", "data")
     run_python(folder, "dvc", "repro", "--quiet")

@@ -232,6 +232,14 @@ def test_bad_field_is_told_with_its_value_and_what_was_expected(field, value, ex
     assert str(refused.value).startswith(f"{field} is {value!r}; ")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_number_without_a_range_is_finite_all_the_same(value) -> None:
+    column = Column("n", "rows", "number", "rows", "start", 0.1, nullable=True)
+
+    with pytest.raises(ContractError, match=rf"^n is {value!r}; expected a number \(rows\), or null\.$"):
+        read_request(Contract("n", "n", (column,), "t"), [{"n": value}])
+
+
 def test_missing_field_is_told() -> None:
     with pytest.raises(ContractError, match=rf"^size is None; expected {SIZE}\.$"):
         read_request(READINGS, [{"at": "2024-02-03T10:00:00"}])

@@ -24,7 +24,7 @@ from lifecycle.registry import find_champion
 from lifecycle.train import convert_model, fit_model
 
 # The last key of the row whose group is spoiled, and how far its probabilities are drawn to the wrong side.
-GROUP, SPOILED = "at_mill", 0.24
+GROUP, SPOILED = "at_mill", 0.4
 
 
 @pytest.fixture(name="challengers", scope="module")
@@ -35,11 +35,13 @@ def fixture_challengers(trained: Path) -> dict[str, bytes]:
         params, rows = read_params(), read_rows(TRAIN)
         domain = params.load_domain()
     model = domain.build_model(rows.features, type(params.train.hyperparameters)(1.0, 100), params.train.seed)
+    constant = domain.build_model(rows.features, type(params.train.hyperparameters)(1e9, 100), params.train.seed)
     shuffled = np.random.default_rng(1).permutation(rows.y)
     good = convert_model(fit_model(model, rows), rows.features)
     return {
         "better": good,
         "shuffled": convert_model(fit_model(model, replace(rows, y=shuffled)), rows.features),
+        "constant": convert_model(fit_model(constant, rows), rows.features),
         "unfair": spoil_group(good, rows.features.index(GROUP)),
         "slow": slow_down(good),
         "not a number": add_to_output(good, lambda name: [helper.make_node("Log", [name], ["spoiled"])], sign=-1),
@@ -180,7 +182,7 @@ def test_gate_without_champion_wants_more_than_the_baseline(workspace: Path, cha
     run_git(workspace, "commit", "-q", "--amend", "-m", "Start without a model")
     done = run_python(workspace, "lifecycle.gate")
     assert "gate: pass (against baseline)" in done.stdout
-    put_challenger(challengers["shuffled"])
+    put_challenger(challengers["constant"])
     done = run_python(workspace, "lifecycle.gate", check=False)
     assert done.returncode == 1
     assert "not surely better than the baseline" in done.stdout

@@ -40,10 +40,11 @@ def test_rows_of_all_files_come_in_order_of_time(tmp_path) -> None:
 
 
 def test_rows_of_the_same_time_keep_the_order_of_the_files(tmp_path) -> None:
-    write_rows(tmp_path / "1.arrow", [5, 5], {"n": [1, 2]})
-    write_rows(tmp_path / "2.arrow", [5, 5], {"n": [3, 4]})
+    # Enough of them that a sort that is not stable shows.
+    write_rows(tmp_path / "1.arrow", [5] * 100, {"n": range(100)})
+    write_rows(tmp_path / "2.arrow", [5] * 100, {"n": range(100, 200)})
 
-    assert read_rows(tmp_path).columns["n"].tolist() == [1, 2, 3, 4]
+    assert read_rows(tmp_path).columns["n"].tolist() == list(range(200))
 
 
 def test_training_rows_have_no_columns(tmp_path) -> None:

@@ -78,7 +78,7 @@ def stream_clean(
     contract : Contract
     domain : Domain
     build : callable
-        Takes the clean rows of a batch; runs on every core.
+        Takes the clean rows of a batch: the time, the target and the columns known at the start; runs on every core.
 
     Yields
     ------
@@ -86,14 +86,13 @@ def stream_clean(
         What ``build`` returned, and the batch's rows by code.
     """
     rules = list_rules(contract, month_bounds(month))
+    used = {contract.time, contract.target, *(column.name for column in contract.known_at_start())}
 
     def work(columns: Columns) -> tuple[pa.RecordBatch | None, np.ndarray]:
         codes = find_breaks(rules, columns)
+        clean = np.flatnonzero(codes == 0)
         counts = np.bincount(codes, minlength=len(rules) + 1)
-        if counts[0] < len(codes):
-            clean = np.flatnonzero(codes == 0)
-            columns = {name: values[clean] for name, values in columns.items()}
-        return build(columns), counts
+        return build({name: columns[name].take(clean) for name in used}), counts
 
     return map_batches(path, contract, domain.derive_columns, work)
 
@@ -137,8 +136,10 @@ def prepare_month(path: Path, month: str, part: str, contract: Contract, domain:
     def build(columns: Columns) -> pa.RecordBatch:
         start = {column.name: columns[column.name] for column in contract.known_at_start()}
         features = {name: np.asarray(x, np.float32) for name, x in domain.compute_features(start).items()}
+        # Through integers: arrow need not look for missing times.
+        time = columns[contract.time].astype("datetime64[us]", copy=False).view(np.int64)
         parts = {
-            "time": pa.array(columns[contract.time]),
+            "time": pa.array(time).view(pa.timestamp("us")),
             "target": pa.array(columns[contract.target].astype(np.float32)),
             "features": pa.StructArray.from_arrays([pa.array(x) for x in features.values()], list(features)),
         }

@@ -43,12 +43,20 @@ def test_scorer_is_shown_under_a_name_with_its_direction(
     assert metric.measure(made) == pytest.approx(value)
 
 
-def test_domain_metrics_are_measured(domain: Domain) -> None:
-    lower, higher = load_metrics(["p90_absolute_error", "within_5_minutes_score"], domain)
-    made = Predictions(np.zeros(11), np.arange(11.0))
-    assert lower.measure(made) == pytest.approx(9)
-    assert higher.measure(made) == pytest.approx(6 / 11)
-    assert (lower.lower_is_better, higher.lower_is_better) == (True, False)
+def test_domain_metric_is_measured(domain: Domain) -> None:
+    class Own:
+        """A domain with a metric of its own."""
+
+        METRICS = {**domain.METRICS, "largest_error": lambda target, prediction: abs(target - prediction).max()}
+
+    metric = load_metrics(["largest_error"], Own())[0]
+    assert metric.lower_is_better
+    assert metric.measure(REGRESSION) == 2
+
+
+def test_metric_of_classes_is_undefined_where_there_is_one_class(domain: Domain) -> None:
+    for metric in load_metrics(["neg_log_loss", "roc_auc"], domain):
+        assert np.isnan(metric.measure_rows(CLASSIFICATION, np.array([1, 2])))
 
 
 def test_metric_of_some_rows_sees_only_them(domain: Domain) -> None:

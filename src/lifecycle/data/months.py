@@ -62,7 +62,7 @@ def month_bounds(month: str) -> tuple[np.datetime64, np.datetime64]:
 def open_month(path: Path) -> pq.ParquetFile:
     """Open a month's file, or say in one line why it is none."""
     try:
-        return pq.ParquetFile(path, pre_buffer=True)
+        return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         size = path.stat().st_size if path.exists() else 0
         raise ContractError(
@@ -134,7 +134,7 @@ def _can_mean(kind: pa.DataType, column: Column) -> bool:
 def _read_array(array: pa.Array, kind: str) -> np.ndarray:
     """Turn an arrow array into float64, datetime64[us] or objects, with missing entries NaN, NaT or None."""
     if kind == "number":
-        return array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return array.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
     if kind == "timestamp":
         # Some vintages keep nanoseconds; below a microsecond they hold nothing.
         return array.cast(pa.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
@@ -173,11 +173,18 @@ def map_batches(
         columns = {name: _read_array(batch.column(own), kinds[name]) for name, own in spelled.items()}
         return work({**columns, **derive(columns)})
 
+    # glibc gives freed blocks back to the system, which clears every page anew for the next batch, until it has seen
+    # a larger block freed. One that is never touched costs nothing and saves a fifth of the work.
+    np.empty(1 << 24, np.uint8)
     cores = os.cpu_count() or 1
     try:
-        with ThreadPoolExecutor(cores) as pool:
+        with ThreadPoolExecutor(cores + 1) as pool:
             pending: deque = deque()
-            for batch in file.iter_batches(BATCH_ROWS, columns=list(spelled.values())):
+            batches = file.iter_batches(BATCH_ROWS, columns=list(spelled.values()))
+            # The next batch is decoded while the ones before it are worked on and written.
+            upcoming = pool.submit(next, batches, None)
+            while (batch := upcoming.result()) is not None:
+                upcoming = pool.submit(next, batches, None)
                 pending.append(pool.submit(read, batch))
                 if len(pending) > cores:
                     yield pending.popleft().result()

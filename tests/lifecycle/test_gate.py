@@ -205,7 +205,8 @@ def test_champion_is_fed_by_the_features_of_its_own_version(workspace: Path) -> 
     np.testing.assert_array_equal(made.prediction, expected)
 
 
-def test_champion_whose_bytes_are_gone_is_named(workspace: Path) -> None:
+@pytest.mark.usefixtures("workspace")
+def test_champion_whose_bytes_are_gone_is_named() -> None:
     champion = find_champion(read_params().registry.name, "HEAD")
     assert champion is not None
     shutil.rmtree(".dvc/cache")

@@ -23,12 +23,12 @@ install: .venv/installed ## Make the virtual environment .venv from requirements
 	.venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock && .venv/bin/uv pip install -q --python .venv/bin/python --no-deps -e . && touch $@
 
 pipeline: .venv/installed ## Pull the data, reproduce what changed, show the metrics and the gate's verdict
-	@$(run) lifecycle.params && $(run) dvc pull -q --allow-missing
-	@$(run) dvc repro
+	@$(run) lifecycle.pull
+	@$(run) dvc repro --pull
 	@$(run) lifecycle.gate $(if $(BASE),--base $(BASE))
 
 data: .venv/installed ## Bring months in: MONTHS=2024-01,2024-02 [SOURCE=folder or address]
-	@$(run) dvc pull -q data.dvc
+	@$(run) lifecycle.pull
 	@$(run) lifecycle.ingest --months '$(MONTHS)' $(if $(SOURCE),--source '$(SOURCE)')
 
 sample: .venv/installed ## Write the synthetic months anew, as params.yaml describes them
@@ -48,7 +48,7 @@ format: .venv/installed ## Bring the code into form
 	.venv/bin/ruff check -q --fix src tests && .venv/bin/ruff format -q src tests
 
 test: .venv/installed ## Run the tests
-	$(run) pytest --cov --cov-report=term
+	$(run) pytest --numprocesses auto --cov --cov-report=term
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
 	@$(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')

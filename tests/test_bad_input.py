@@ -185,10 +185,12 @@ def test_corrupted_blob_of_the_store_never_reaches_data(workspace) -> None:
     shutil.rmtree(".dvc/cache")
     shutil.rmtree("data")
 
-    pulled = run_python(workspace, "dvc", "pull", "data.dvc", check=False)
+    pulled = run_python(workspace, "lifecycle.pull", check=False)
 
     assert pulled.returncode == 1
-    assert "ERROR: failed to pull data" in pulled.stderr
+    assert pulled.stderr.count("\n") == 1
+    assert pulled.stderr.startswith(f"RefusedError: the bytes with hash {month['md5']} cannot be had")
+    assert "corrupted" in pulled.stderr
     assert not Path("data", month["relpath"]).exists()
     assert not Path(".dvc/cache/files/md5", month["md5"][:2], month["md5"][2:]).exists()
 

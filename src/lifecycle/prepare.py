@@ -21,6 +21,8 @@ from lifecycle.seam import Columns, Domain
 
 log = logging.getLogger(__name__)
 
+ARROW_TYPES = {"number": pa.float64(), "text": pa.string(), "timestamp": pa.timestamp("us")}
+
 
 @dataclass(frozen=True)
 class MonthCount:
@@ -144,7 +146,7 @@ def prepare_month(path: Path, month: str, part: str, contract: Contract, domain:
             "features": pa.StructArray.from_arrays([pa.array(x) for x in features.values()], list(features)),
         }
         if kept:
-            arrays = [pa.array(columns[column.name]) for column in kept]
+            arrays = [pa.array(columns[column.name], ARROW_TYPES[column.type]) for column in kept]
             parts["columns"] = pa.StructArray.from_arrays(arrays, [column.name for column in kept])
         return pa.RecordBatch.from_pydict(parts)
 

@@ -88,6 +88,8 @@ def convert_model(model: Any, features: tuple[str, ...]) -> bytes:
     converted = to_onnx(model, sample, name="model", options=options)
     entry = converted.metadata_props.add()
     entry.key, entry.value = METADATA, json.dumps({"features": features, "classes": classes})
+    # The converter lists its operator sets in the order of a set of strings, another one in each process.
+    converted.opset_import.sort(key=lambda opset: opset.domain)
     return converted.SerializeToString(deterministic=True)
 
 

@@ -245,3 +245,18 @@ def test_sample_is_told_by_its_mark(tmp_path) -> None:
 def test_opening_what_is_not_there_is_a_contract_error(tmp_path) -> None:
     with pytest.raises(ContractError, match=r"^absent\.parquet \(0 bytes\) is no complete parquet file"):
         open_month(tmp_path / "absent.parquet")
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    table = generate_month("2024-02", 2, 1)
+    bad = pa.array([b"\xff", b"\xfe"], pa.binary()).view(pa.string())
+    path = write_table(tmp_path, table.set_column(table.schema.names.index("kind"), "kind", bad))
+
+    with pytest.raises(ContractError, match=rf"^{path.name} breaks off: .*utf-8"):
+        read_columns(path)
+
+
+def test_file_of_a_month_that_no_year_has_is_no_month(tmp_path: Path) -> None:
+    (tmp_path / NAME.format(month="2024-13")).touch()
+
+    assert not list_months(tmp_path, NAME)

@@ -198,3 +198,22 @@ def test_synthetic_months_are_told_apart() -> None:
         "2024-01": False,
         "2024-02": True,
     }
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [pa.array([None] * 20 + ["fine"] * 20), pa.array(["fine"] * 20 + [None] * 20), pa.nulls(40, pa.string())],
+    ids=["first batch", "last batch", "whole month"],
+)
+def test_text_that_is_missing_in_a_whole_batch_or_month_is_prepared(
+    kinds: pa.Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(months_module, "BATCH_ROWS", 10)
+    write_months("2024-01", "2024-02")
+    table = generate_month("2024-02", 40, 1)
+    changed = table.set_column(table.schema.names.index("kind"), "kind", kinds)
+    pq.write_table(changed, DATA / NAME.format(month="2024-02"))
+
+    prepare.main()
+
+    assert read_rows(TEST).columns["kind"].tolist() == kinds.to_pylist()

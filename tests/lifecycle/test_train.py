@@ -1,5 +1,8 @@
 """The fit, its conversion, and the proof that the two agree."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ from lifecycle.metrics import load_metrics
 from lifecycle.params import TrainParams, read_params
 from lifecycle.paths import CROSS_VALIDATION, MODEL, ONNX
 from lifecycle.predictor import Predictor, load_predictor
-from lifecycle.train import UNSEEN, check_parity, convert_model, cross_validate, list_parity_rows, train
+from lifecycle.train import UNSEEN, check_parity, cross_validate, list_parity_rows, train
 
 PARAMS = TrainParams(seed=0, folds=2, parity_tolerance=0.001, hyperparameters=None)
 
@@ -92,10 +95,20 @@ def test_folds_go_forward_in_time() -> None:
     assert all(fold["mean_absolute_error"] < 0.2 for fold in folds)
 
 
-def test_same_model_converts_to_the_same_bytes() -> None:
-    rows = make_rows()
-    fitted = LinearRegression().fit(rows.X, rows.y)
-    assert convert_model(fitted, rows.features) == convert_model(fitted, rows.features)
+def test_same_model_converts_to_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    """The converter uses sets of strings, whose order is another one in each process."""
+    script = (
+        "import hashlib; from test_train import *; rows = make_rows(classes=True);"
+        "converted = train(rows, LogisticRegression(), PARAMS)[1]; print(hashlib.sha256(converted).hexdigest())"
+    )
+    seen = set()
+    for seed in "012345":
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, cwd=tmp_path, check=True
+        )
+        seen.add(done.stdout)
+    assert len(seen) == 1
 
 
 def test_training_again_gives_the_same_bytes(workspace: Path) -> None:

@@ -48,7 +48,7 @@ def list_months(folder: Path, name: str) -> dict[str, Path]:
         By month (``2024-01``), oldest first.
     """
     before, after = (re.escape(part) for part in name.split("{month}"))
-    pattern = re.compile(rf"{before}(\d{{4}}-\d{{2}}){after}")
+    pattern = re.compile(rf"{before}(\d{{4}}-(?:0[1-9]|1[0-2])){after}")
     found = ((pattern.fullmatch(path.name), path) for path in folder.glob("*"))
     return dict(sorted((match.group(1), path) for match, path in found if match))
 
@@ -189,5 +189,5 @@ def map_batches(
                 if len(pending) > cores:
                     yield pending.popleft().result()
             yield from (future.result() for future in pending)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         raise ContractError(f"{path.name} breaks off: {' '.join(str(error).split())} Get the file again.") from error

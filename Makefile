@@ -48,10 +48,10 @@ format: .venv/installed ## Bring the code into form
 	.venv/bin/ruff check -q --fix src tests && .venv/bin/ruff format -q src tests
 
 test: .venv/installed ## Run the tests
-	$(run) pytest --numprocesses auto --cov --cov-report=term
+	$(run) pytest --numprocesses auto --dist loadfile --cov --cov-report=term
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
-	@$(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')
+	@$(run) dvc pull -q out/model.onnx out/model.joblib && $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')
 
 lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade -o requirements.lock pyproject.toml

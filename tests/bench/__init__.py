@@ -1,0 +1,1 @@
+"""Benchmarks: ratios measured in one run, each beside what it has to reach."""

@@ -1,0 +1,56 @@
+"""Run the benchmarks and hold each figure against its limit; exit 1 when one is missed."""
+
+import argparse
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lifecycle.params import Params, read_params
+from lifecycle.paths import OUT
+from tests.bench.line import Line
+from tests.bench.predicting import measure_prediction, measure_start
+from tests.bench.preparing import measure_memory, measure_speed
+
+
+def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
+    """Measure everything, the quick figures first; the task's own yardsticks where it has some."""
+    yardsticks = None
+    if importlib.util.find_spec("tests.domain.yardsticks"):
+        yardsticks = importlib.import_module("tests.domain.yardsticks")
+    yield from measure_prediction()
+    yield from measure_start()
+    if yardsticks and source:
+        yield from yardsticks.measure_errors(source, params)
+    with tempfile.TemporaryDirectory(dir=OUT) as folder:
+        work = Path.cwd()
+        os.chdir(folder)
+        Path("out/train").mkdir(parents=True)
+        yield from measure_speed(Path(), params, yardsticks and yardsticks.prepare_slowly)
+        os.chdir(work)
+    with tempfile.TemporaryDirectory(dir=OUT) as folder:
+        yield from measure_memory(Path(folder), params)
+
+
+def main() -> int:
+    """Measure, and print a line for each figure as it comes."""
+    parser = argparse.ArgumentParser(prog="make bench", description=main.__doc__)
+    parser.add_argument(
+        "--source", type=Path, help="folder with real months, for the error against published results"
+    )
+    arguments = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
+    missed = 0
+    for line in measure_all(arguments.source and arguments.source.resolve(), read_params()):
+        print(line, flush=True)
+        missed += not line.holds
+    print(f"load {os.getloadavg()[0]:.1f} at the end; {missed} missed")
+    if arguments.source is None:
+        print("The error against published results needs real months: make bench SOURCE=folder")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

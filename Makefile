@@ -23,7 +23,7 @@ install: .venv/installed ## Make the virtual environment .venv from requirements
 	.venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock && .venv/bin/uv pip install -q --python .venv/bin/python --no-deps -e . && touch $@
 
 pipeline: .venv/installed ## Pull the data, reproduce what changed, show the metrics and the gate's verdict
-	@$(run) lifecycle.pull
+	@$(run) lifecycle.pull && { [ -d out/test ] || $(run) dvc repro -q prepare; }
 	@$(run) dvc repro --pull
 	@$(run) lifecycle.gate $(if $(BASE),--base $(BASE))
 

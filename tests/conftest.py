@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 FORK = Path(__file__).parent / "fork"
@@ -91,9 +92,22 @@ def replace_text(path: Path, old: str, new: str) -> None:
 
 
 @pytest.fixture(name="trained", scope="session")
-def fixture_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fixture_trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A copy with the second task's model, pushed and committed. Read it, and never write to it."""
-    folder = copy_repository(tmp_path_factory.mktemp("trained") / "copy")
+    base = tmp_path_factory.getbasetemp()
+    # The processes that share the tests share the copy too: the first one makes it, the others wait.
+    shared = base if worker_id == "master" else base.parent
+    folder = shared / "trained"
+    with FileLock(shared / "trained.lock"):
+        if not folder.exists():
+            train_copy(shared / "training")
+            (shared / "training").rename(folder)
+    return folder
+
+
+def train_copy(folder: Path) -> None:
+    """Train the second task's model in a copy of the repository."""
+    copy_repository(folder)
     rename_domain(folder)
     for name in (".dvc/sample-store", "out"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -107,7 +121,6 @@ def fixture_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_python(folder, "dvc", "repro", "--quiet")
     run_python(folder, "dvc", "push", "--quiet")
     commit_all(folder, "Train a small model")
-    return folder
 
 
 @pytest.fixture(name="workspace")

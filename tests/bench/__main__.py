@@ -3,9 +3,11 @@
 import argparse
 import importlib.util
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 from lifecycle.params import Params, read_params
@@ -13,6 +15,9 @@ from lifecycle.paths import OUT
 from tests.bench.line import Line
 from tests.bench.predicting import measure_prediction, measure_start
 from tests.bench.preparing import measure_memory, measure_speed
+
+# What is measured, and what it is measured against.
+LIBRARIES = ("numpy", "pyarrow", "pandas", "scikit-learn", "onnxruntime")
 
 
 def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
@@ -41,7 +46,8 @@ def main() -> int:
         "--source", type=Path, help="folder with real months, for the error against published results"
     )
     arguments = parser.parse_args()
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; Python {platform.python_version()}")
+    print(", ".join(f"{library} {version(library)}" for library in LIBRARIES))
     missed = 0
     for line in measure_all(arguments.source and arguments.source.resolve(), read_params()):
         print(line, flush=True)

@@ -20,7 +20,7 @@ from lifecycle.seam import Columns
 Result = TypeVar("Result")
 
 # Large enough that Python's own share of the work vanishes, small enough that a few of them fit any memory.
-BATCH_ROWS = 1 << 17
+BATCH_ROWS = 1 << 18
 # Marks, in a month's parquet metadata, that the domain's generator wrote it.
 SAMPLE_MARK = b"synthetic"
 
@@ -134,7 +134,8 @@ def _can_mean(kind: pa.DataType, column: Column) -> bool:
 def _read_array(array: pa.Array, kind: str) -> np.ndarray:
     """Turn an arrow array into float64, datetime64[us] or objects, with missing entries NaN, NaT or None."""
     if kind == "number":
-        return array.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
+        array = array.cast(pa.float64(), safe=False)
+        return (array.fill_null(np.nan) if array.null_count else array).to_numpy()
     if kind == "timestamp":
         # Some vintages keep nanoseconds; below a microsecond they hold nothing.
         return array.cast(pa.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)

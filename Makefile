@@ -51,7 +51,7 @@ test: .venv/installed ## Run the tests
 	$(run) pytest --numprocesses auto --dist loadfile --cov --cov-report=term
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
-	@$(run) dvc pull -q out/model.onnx out/model.joblib && $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')
+	@$(run) dvc pull -q out/model.onnx out/model.joblib && env -u OMP_WAIT_POLICY $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')
 
 lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade -o requirements.lock pyproject.toml

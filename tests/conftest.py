@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from filelock import FileLock
+from readings import write_params
 
 ROOT = Path(__file__).parents[1]
 FORK = Path(__file__).parent / "fork"
@@ -130,3 +131,11 @@ def fixture_workspace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     shutil.copytree(trained, folder, symlinks=True)
     monkeypatch.chdir(folder)
     yield folder
+
+
+@pytest.fixture(name="readings_folder")
+def fixture_readings_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder with the parameters of the smallest task, and no data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    write_params(tmp_path)

@@ -106,7 +106,7 @@ def measure_slices(
     Returns
     -------
     groups : list of dict
-        ``slice``, ``group``, ``rows``, ``error`` (None where it is undefined) and ``judged``.
+        ``slice``, ``group``, ``rows``, ``error`` (NaN where it is undefined) and ``judged``.
     gaps : dict of str to dict
         ``gap``, ``best`` and ``worst`` group of each slice with at least two judged groups.
     """
@@ -183,6 +183,13 @@ def list_plot_data(
     yield "importance", measure_importance(metric, predictor, rows, seed)
 
 
+def format_rows(rows: list[dict[str, Any]]) -> str:
+    """Write a plot's rows as JSON, a line each; JSON has no NaN, so an undefined figure becomes null."""
+    plain = ({key: None if pd.isna(value) else value for key, value in row.items()} for row in rows)
+    lines = ",\n".join(json.dumps(row, allow_nan=False) for row in plain)
+    return f"[\n{lines}\n]\n"
+
+
 def describe(
     params: Params, measured: dict[str, Any], plots: dict[str, Any], gaps: dict[str, Any], labels: Labels
 ) -> Facts:
@@ -235,8 +242,7 @@ def main(_argv: list[str] | None = None) -> None:
     plots = dict(list_plot_data(metrics[0], predictor, test, made, slices, params.evaluate.seed))
     PLOTS.mkdir(parents=True, exist_ok=True)
     for name, rows in plots.items():
-        lines = ",\n".join(json.dumps(row) for row in rows)
-        (PLOTS / f"{name}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        (PLOTS / f"{name}.json").write_text(format_rows(rows), encoding="utf-8")
     labels = label_plots(params, metrics[0].name, measured[metrics[0].name]["value"])
     render_plots(plots, labels, PLOTS)
     CARD.write_text(write_card(describe(params, measured, plots, gaps, labels)), encoding="utf-8")

@@ -17,6 +17,7 @@ from lifecycle.paths import METRICS, ONNX, VERDICT
 from lifecycle.registry import find_champion
 from lifecycle.repository import find_hash, hash_file, read_lock
 from lifecycle.views.numbers import format_number
+from lifecycle.views.terminal import align_columns
 
 BASELINE = "baseline"
 
@@ -44,9 +45,7 @@ def format_metrics(measured: dict[str, dict[str, float]]) -> str:
         interval = f"{format_number(figures['low'])} to {format_number(figures['high'])}"
         arrow = "↓" if is_lower_better(name) else "↑"
         rows.append((name, arrow, format_number(figures["value"]), interval, format_number(figures["baseline"])))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(align_columns(rows))
 
 
 def format_verdict(verdict: Verdict) -> str:

@@ -16,6 +16,7 @@ from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX, OUT
 from lifecycle.repository import fetch_at, find_base, find_hash, read_git, read_lock, read_yaml_at, require_revision
+from lifecycle.views.terminal import align_columns
 
 PRODUCTION = "production"
 FIRST_VERSION = "v1.0.0"
@@ -277,9 +278,7 @@ def format_versions(name: str, versions: Sequence[Version]) -> str:
         md5 = find_hash(read_lock(version.commit), str(ONNX)) or "none"
         by = version.author.partition(" <")[0]
         rows.append((version.name, state, version.commit[:7], md5[:7], version.date[:16], by))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip()[:80] for line in lines)
+    return "\n".join(line[:80] for line in align_columns(rows))
 
 
 def _split_version(version: str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import pytest
 from conftest import run_python
 
 from lifecycle.data.rows import Rows
-from lifecycle.evaluate import measure_metrics, measure_slices, predict_baseline
+from lifecycle.evaluate import format_rows, measure_metrics, measure_slices, predict_baseline
 from lifecycle.metrics import Predictions, load_metrics
 from lifecycle.params import EvaluateParams, read_params
 from lifecycle.paths import CARD, METRICS, PLOTS
@@ -60,6 +60,20 @@ def test_slices_name_the_worst_judged_group(scorer: str, worst: str) -> None:
     ]
     assert gaps["kind"]["worst"] == worst
     assert gaps["kind"]["best"] == "a"
+
+
+def test_group_whose_metric_is_undefined_is_null_and_not_judged() -> None:
+    """A group of one class has no ROC curve."""
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+    made = Predictions(np.array([0, 1, 1, 1]), probabilities, (0, 1))
+    metric = load_metrics(["roc_auc"], read_params().load_domain())[0]
+    groups, gaps = measure_slices(metric, made, {"kind": np.array(["both", "both", "one", "one"])}, 1)
+    written = json.loads(format_rows(groups), parse_constant=pytest.fail)
+    assert [(row["group"], row["error"], row["judged"]) for row in written] == [
+        ("both", 1, True),
+        ("one", None, False),
+    ]
+    assert not gaps
 
 
 def test_model_beats_the_baseline_and_the_card_says_so(workspace: Path) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,7 @@ from lifecycle.paths import ROWS, TEST, TRAIN
 DATA = Path("data")
 
 
-@pytest.fixture(autouse=True)
-def fixture_folder(tmp_path, monkeypatch):
-    """Work in a folder with parameters and no data."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    write_params(tmp_path)
+pytestmark = pytest.mark.usefixtures("readings_folder")
 
 
 def write_dirty_month(month, seed=1, rows=400):

@@ -1,7 +1,6 @@
 """The sample is written as params.yaml says, and never over real months."""
 
 import hashlib
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,12 +14,7 @@ from lifecycle.sample import main
 DATA = Path("data")
 
 
-@pytest.fixture(autouse=True)
-def fixture_folder(tmp_path, monkeypatch):
-    """Work in a folder with parameters and no data."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    write_params(tmp_path)
+pytestmark = pytest.mark.usefixtures("readings_folder")
 
 
 def hash_data():

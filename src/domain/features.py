@@ -38,7 +38,5 @@ def compute_features(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "distance_miles": np.minimum(columns["distance_miles"], LONGEST_ROUTE_MILES).astype(np.float32),
         "hour": (minutes - days * MINUTES_PER_DAY).astype(np.float32) / np.float32(60),
         "weekday": weekdays.astype(np.float32),
-        "vendor": columns["vendor"].astype(np.float32),
         "trip_type": columns["trip_type"].astype(np.float32),
-        "passenger_count": columns["passenger_count"].astype(np.float32),
     }

@@ -10,7 +10,7 @@ from domain.contract import CONTRACT
 from domain.features import compute_features
 
 N = 50
-NUMBERS = ("pickup_zone", "dropoff_zone", "distance_miles", "vendor", "trip_type", "passenger_count")
+NUMBERS = ("pickup_zone", "dropoff_zone", "distance_miles", "trip_type")
 
 
 @pytest.fixture(name="columns")
@@ -23,9 +23,7 @@ def fixture_columns() -> dict[str, np.ndarray]:
         "pickup_zone": rng.integers(1, 266, N).astype(float),
         "dropoff_zone": rng.integers(1, 266, N).astype(float),
         "distance_miles": rng.gamma(2, 2, N).round(2),
-        "vendor": rng.integers(1, 3, N).astype(float),
         "trip_type": rng.choice([1, 2, np.nan], N),
-        "passenger_count": rng.choice([1, 2, np.nan], N),
     }
     assert set(columns) == {column["name"] for column in CONTRACT["columns"] if column["known"] == "start"}
     return columns
@@ -50,12 +48,11 @@ def test_columns_known_at_the_end_change_no_feature(columns: dict[str, np.ndarra
     assert len(features) == len(compute_features(columns))
 
 
-@pytest.mark.parametrize("name", ["trip_type", "passenger_count"])
-def test_missing_stays_missing(name: str, columns: dict[str, np.ndarray]) -> None:
-    missing = np.isnan(columns[name])
+def test_missing_stays_missing(columns: dict[str, np.ndarray]) -> None:
+    missing = np.isnan(columns["trip_type"])
 
     assert 0 < missing.sum() < N
-    np.testing.assert_array_equal(np.isnan(compute_features(columns)[name]), missing)
+    np.testing.assert_array_equal(np.isnan(compute_features(columns)["trip_type"]), missing)
 
 
 def test_row_alone_has_the_features_it_has_in_a_batch(columns: dict[str, np.ndarray]) -> None:

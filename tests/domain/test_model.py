@@ -110,6 +110,6 @@ def test_rush_hour_takes_longer_than_the_night(model: Pipeline, test: Rows) -> N
 
 def test_unseen_zones_and_missing_values_are_predicted(model: Pipeline, test: Rows) -> None:
     row = {name: values[:1] for name, values in test[0].items()}
-    odd = row | {"pickup_zone": np.array([999.0]), "passenger_count": np.array([np.nan])}
+    odd = row | {"pickup_zone": np.array([999.0]), "trip_type": np.array([np.nan])}
 
     assert np.isfinite(model.predict(stack_features(odd))).all()

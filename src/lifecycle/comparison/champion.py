@@ -80,8 +80,9 @@ def _compute_former(champion: Champion, folder: Path, temporary: str) -> np.ndar
     )
     if done.returncode:
         raise RefusedError(
-            f"champion {champion.name} cannot read the test rows: {done.stderr.strip().splitlines()[-1]}. "
-            "A changed data contract needs a new line of versions: promote a first one by hand."
+            f"champion {champion.name} cannot read the test rows ({done.stderr.strip().splitlines()[-1]}). "
+            "A column that it needs is gone: keep the column, or begin a new line of versions under another "
+            "registry.name in params.yaml."
         )
     return np.load(features)
 

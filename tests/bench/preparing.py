@@ -21,7 +21,7 @@ from tests.bench.line import Line
 ROWS = 3_000_000
 # Repeated to make a month: drawing millions of rows would take longer than to measure them.
 DRAWN_ROWS = 250_000
-ROUNDS = 15
+ROUNDS = 100
 SLOW_ROUNDS = 3
 # A process of its own in between, because a child's peak starts with that of the process that started it.
 WATCH = """
@@ -55,8 +55,11 @@ def measure_speed(folder: Path, params: Params, slow_way: Callable[[Path], objec
     contract = read_contract(domain.CONTRACT)
     columns = list(match_columns(contract, pq.read_schema(path), path.name).values())
     # What else runs on the machine only ever adds time, so the least disturbed run of each is compared.
-    decoded = min(measure_seconds(lambda: pq.read_table(path, columns=columns)) for _ in range(ROUNDS))
-    prepared = min(measure_preparing(path, month, contract, domain) for _ in range(ROUNDS))
+    rounds = []
+    for _ in range(ROUNDS):
+        decoded = measure_seconds(lambda: pq.read_table(path, columns=columns))
+        rounds.append((decoded, measure_preparing(path, month, contract, domain)))
+    decoded, prepared = map(min, zip(*rounds, strict=True))
     note = f"{ROWS / prepared / 1e6:.1f} M rows/s; {ROWS / 1e6:.0f} M rows, {len(columns)} columns"
     yield Line("prepare: speed, of merely decoding the same columns", decoded / prepared, floor=0.4, note=note)
     if slow_way:

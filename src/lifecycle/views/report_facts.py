@@ -90,6 +90,30 @@ class ImportanceFacts(TypedDict):
     base: float | None
 
 
+class DriftFacts(TypedDict):
+    """How far the training rows' values of a feature or of the target lie from the base's.
+
+    ``distance`` is Wasserstein's, in standard deviations of the base; ``psi`` the population stability index.
+    """
+
+    name: str
+    distance: float | None
+    psi: float | None
+    missing: float
+    base_missing: float | None
+
+
+class LockFacts(TypedDict):
+    """Whether dvc.lock says what this commit makes: ``state`` is fresh, stale, different or unavailable.
+
+    ``ran`` are the stages that ran to find out.
+    """
+
+    state: str
+    reasons: list[str]
+    ran: list[str]
+
+
 class Report(TypedDict):
     """All facts. The first ones are the gate's verdict, with its figures of the first metric on the same rows."""
 
@@ -118,6 +142,10 @@ class Report(TypedDict):
     stages: list[StageFacts]
     cross_validation: list[FoldFacts]
     importance: list[ImportanceFacts]
+    # The largest first; empty where the base tells nothing of its rows.
+    drift: list[DriftFacts]
+    # None where dvc.lock was not held against a run.
+    lock: LockFacts | None
     model_bytes: int | None
     base_model_bytes: int | None
     model_hash: str | None

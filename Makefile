@@ -23,8 +23,7 @@ install: .venv/installed ## Make the virtual environment .venv from requirements
 	.venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock && .venv/bin/uv pip install -q --python .venv/bin/python --no-deps -e . && touch $@
 
 pipeline: .venv/installed ## Pull the data, reproduce what changed, show the metrics and the gate's verdict
-	@$(run) lifecycle.pull && { [ -d out/test ] || $(run) dvc repro -q prepare; }
-	@$(run) dvc repro --pull
+	@$(run) lifecycle.reproduce
 	@$(run) lifecycle.gate $(if $(BASE),--base $(BASE))
 
 data: .venv/installed ## Bring months in: MONTHS=2024-01,2024-02 [SOURCE=folder or address]

@@ -1,6 +1,6 @@
 """Stage ``evaluate``: measure the converted model on the test months, and explain it, whatever the champion does.
 
-Writes out/metrics.json and the plots' data (kept in Git), and the plots and the model card. How fast the model is
+Writes out/metrics.json, out/profile.json and the plots' data (kept in Git), and the plots and the model card. How fast the model is
 depends on the machine, so that is measured at the gate.
 """
 
@@ -18,12 +18,13 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.inspection import permutation_importance
 
 from lifecycle.data.contract import read_contract
+from lifecycle.data.profile import Profile, profile_values
 from lifecycle.data.rows import Rows, read_rows
 from lifecycle.errors import RefusedError, run
 from lifecycle.metric_names import choose_unit
 from lifecycle.metrics import Metric, Predictions, bootstrap_interval, load_metrics
 from lifecycle.params import EvaluateParams, Params, read_params
-from lifecycle.paths import CARD, CROSS_VALIDATION, ENVIRONMENT, METRICS, ONNX, PLOTS, ROWS, TEST, TRAIN
+from lifecycle.paths import CARD, CROSS_VALIDATION, ENVIRONMENT, METRICS, ONNX, PLOTS, PROFILE, ROWS, TEST, TRAIN
 from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.seam import Columns
 from lifecycle.views.card import Facts, write_card
@@ -183,6 +184,25 @@ def list_plot_data(
     yield "importance", measure_importance(metric, predictor, rows, seed)
 
 
+def profile_rows(train: Rows, made: Predictions) -> dict[str, Profile]:
+    """Profile what the model was trained on, and what it predicts: later data are held against it.
+
+    Returns
+    -------
+    dict of str to dict
+        By feature, then ``target`` and ``prediction``; of a classifier, the probability of the last class.
+    """
+    profiles = {name: profile_values(values) for name, values in zip(train.features, train.X.T, strict=True)}
+    prediction = made.prediction if made.classes is None else made.prediction[:, -1]
+    return {**profiles, "target": profile_values(train.y), "prediction": profile_values(prediction)}
+
+
+def format_profiles(profiles: dict[str, Profile]) -> str:
+    """Write profiles as JSON, a line each."""
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(profile)}" for name, profile in profiles.items())
+    return f"{{\n{lines}\n}}\n"
+
+
 def format_rows(rows: list[dict[str, Any]]) -> str:
     """Write a plot's rows as JSON, a line each; JSON has no NaN, so an undefined figure becomes null."""
     plain = ({key: None if pd.isna(value) else value for key, value in row.items()} for row in rows)
@@ -231,11 +251,13 @@ def main(_argv: list[str] | None = None) -> None:
     metrics = load_metrics(params.evaluate.metrics, domain)
     predictor, test = load_predictor(ONNX), read_rows(TEST)
     made = predict_rows(predictor, test)
-    baseline = predict_baseline(read_rows(TRAIN), test, predictor.classes)
+    train = read_rows(TRAIN)
+    baseline = predict_baseline(train, test, predictor.classes)
     measured = measure_metrics(metrics, made, baseline, params.evaluate)
     for name, figures in measured.items():
         log.info("evaluate %s=%.4g baseline=%.4g", name, figures["value"], figures["baseline"])
     METRICS.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    PROFILE.write_text(format_profiles(profile_rows(train, made)), encoding="utf-8")
     slices, gaps = measure_slices(
         metrics[0], made, domain.compute_slices(test.columns), params.evaluate.min_slice_rows
     )

@@ -78,6 +78,12 @@ class GateParams(Section):
     max_size_mb: float = Field(gt=0)
 
 
+class ReproduceParams(Section):
+    """How closely another machine must reproduce what is committed."""
+
+    tolerance: float = Field(ge=0)
+
+
 class RegistryParams(Section):
     """How versions are called."""
 
@@ -95,6 +101,7 @@ class Params(Section):
     train: TrainParams
     evaluate: EvaluateParams
     gate: GateParams
+    reproduce: ReproduceParams
     registry: RegistryParams
 
     def load_domain(self) -> Domain:

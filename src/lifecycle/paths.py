@@ -8,8 +8,10 @@ OUT = Path("out")
 ENVIRONMENT = OUT / "environment.json"
 TRAIN, TEST, ROWS = OUT / "train", OUT / "test", OUT / "rows.json"
 MODEL, ONNX, CROSS_VALIDATION = OUT / "model.joblib", OUT / "model.onnx", OUT / "cross_validation.json"
-METRICS, PLOTS, CARD = OUT / "metrics.json", OUT / "plots", OUT / "model_card.md"
+METRICS, PROFILE = OUT / "metrics.json", OUT / "profile.json"
+PLOTS, CARD = OUT / "plots", OUT / "model_card.md"
 # Written by the commands around them.
+LOCK_CHECK = OUT / "lock.json"
 VERDICT = OUT / "verdict.json"
 REPORT = OUT / "report.json"
 INCOMING = OUT / "incoming"

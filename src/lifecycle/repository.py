@@ -244,6 +244,39 @@ def list_folder(md5: str) -> list[dict[str, Any]]:
     return [{"name": name, "hash": md5, "size_bytes": _measure_blob(stores, md5)} for name, md5 in hashes.items()]
 
 
+def list_absent(lock: Mapping[str, Any]) -> list[str]:
+    """List the pushed outputs and data that a lock names and whose bytes the remote does not hold.
+
+    Raises
+    ------
+    RefusedError
+        If there is no remote, or it cannot be asked.
+    """
+    remote = dict(_open_stores()).get("remote")
+    if remote is None:
+        raise RefusedError("DVC has no remote that can be opened; name one with: dvc remote add -d NAME ADDRESS")
+    tracked = [entry["path"] for entry in read_yaml_at(None, "data.dvc").get("outs") or []]
+    pushed = [path for path in (*tracked, *_list_pushed(read_yaml_at(None, "dvc.yaml"))) if find_hash(lock, path)]
+    return [path for path in pushed if not _holds(remote, str(find_hash(lock, path)))]
+
+
+def _list_pushed(pipeline: Mapping[str, Any]) -> Iterator[str]:
+    """List the outputs whose bytes go to the remote: those that are cached, and not kept from it."""
+    for stage in (pipeline.get("stages") or {}).values():
+        for kind in ("outs", "metrics", "plots"):
+            for entry in stage.get(kind) or []:
+                path, options = next(iter(entry.items())) if isinstance(entry, dict) else (entry, {})
+                if options.get("cache", True) and options.get("push", True):
+                    yield path
+
+
+def _holds(remote: Any, md5: str) -> bool:
+    """Tell whether the remote has a file, or a folder with all that lies in it."""
+    if not remote.exists(md5):
+        return False
+    return not md5.endswith(".dir") or all(remote.exists(file["hash"]) for file in list_folder(md5))
+
+
 def _open_stores() -> Iterator[tuple[str, Any]]:
     """Open DVC's cache, then its remote; for one that cannot be opened, give the error that says why."""
     # Importing DVC takes a second, which a decision between two known hashes must not pay.

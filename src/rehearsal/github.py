@@ -48,6 +48,8 @@ class Repository:
     check_runs: list[dict[str, Any]] = field(default_factory=list)
     # By workflow run: name -> the bytes of the artifact's zip.
     artifacts: dict[int, dict[str, bytes]] = field(default_factory=dict)
+    # Workflow runs whose artifacts are no longer kept.
+    expired: set[int] = field(default_factory=set)
     # Files of workflows that were asked for; GitHub numbers them, and so does their place here.
     workflows: list[str] = field(default_factory=list)
     dispatches: list[dict[str, Any]] = field(default_factory=list)
@@ -81,10 +83,10 @@ def zip_files(files: Mapping[str, bytes]) -> bytes:
 @route("GET", "/actions/runs/(?P<run>[0-9]+)/artifacts")
 def list_artifacts(repository: Repository, match: "re.Match[str]", request: Request) -> Answer:
     """List a run's artifacts; an artifact's id is its run's followed by its place."""
-    named = repository.artifacts.get(int(match["run"]), {})
+    run = int(match["run"])
     listed = [
-        {"id": int(match["run"]) * 100 + place, "name": name, "size_in_bytes": len(content), "expired": False}
-        for place, (name, content) in enumerate(named.items())
+        {"id": run * 100 + place, "name": name, "size_in_bytes": len(content), "expired": run in repository.expired}
+        for place, (name, content) in enumerate(repository.artifacts.get(run, {}).items())
         if request.query.get("name") in (None, name)
     ]
     return 200, {"total_count": len(listed), "artifacts": listed}
@@ -94,6 +96,8 @@ def list_artifacts(repository: Repository, match: "re.Match[str]", request: Requ
 def download_artifact(repository: Repository, match: "re.Match[str]", _request: Request) -> Answer:
     """Give an artifact's archive."""
     run, place = divmod(int(match["artifact"]), 100)
+    if run in repository.expired:
+        return 410, {"message": "Artifact has expired"}
     return 200, list(repository.artifacts[run].values())[place]
 
 
@@ -103,7 +107,9 @@ def list_pulls(repository: Repository, _match: "re.Match[str]", request: Request
 
     def matches(pull: dict[str, Any]) -> bool:
         head = f"{pull['head']['repo']['owner']['login']}:{pull['head']['ref']}"
-        return request.query.get("state", "open") in ("all", pull["state"]) and request.query.get("head", head) == head
+        return (
+            request.query.get("state", "open") in ("all", pull["state"]) and request.query.get("head", head) == head
+        )
 
     return 200, [pull for pull in repository.pulls if matches(pull)]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lifecycle.comparison.snapshot import Snapshot
 from lifecycle.comparison.verdict import Verdict
+from lifecycle.data.profile import measure_distance, measure_stability
 from lifecycle.metric_names import is_lower_better
 from lifecycle.params import Params
 from lifecycle.paths import DATA, ENVIRONMENT, ONNX, OUT, TEST
@@ -15,6 +16,7 @@ from lifecycle.repository import find_entry, find_hash
 from lifecycle.views.numbers import round_figure
 from lifecycle.views.report_facts import (
     ChangeFacts,
+    DriftFacts,
     FoldFacts,
     ImportanceFacts,
     MetricFacts,
@@ -61,6 +63,7 @@ def collect_facts(verdict: Verdict, base: Snapshot, here: Snapshot, params: Para
         "stages": compare_stages(base.lock, here.lock),
         "cross_validation": compare_folds(first, base.cross_validation, here.cross_validation),
         "importance": compare_importance(base.importance, here.importance),
+        "drift": compare_profiles(base.profile, here.profile),
     }
     for prefix, side in (("base_", base), ("", here)):
         model = find_entry(side.lock, ONNX.as_posix()) or {}
@@ -256,3 +259,20 @@ def compare_importance(base: list[Any], here: list[Any]) -> list[ImportanceFacts
         for row in here
     ]
     return sorted(facts, key=lambda row: -(row["value"] or 0.0))
+
+
+def compare_profiles(base: dict[str, Any], here: dict[str, Any]) -> list[DriftFacts]:
+    """Measure how far the values lie from the base's, the farthest first; nothing where nothing moved."""
+    facts = []
+    for name in here if here != base else ():
+        if name in base:
+            facts.append(
+                DriftFacts(
+                    name=name,
+                    distance=_round(measure_distance(base[name], here[name])),
+                    psi=_round(measure_stability(base[name], here[name])),
+                    missing=here[name]["missing"],
+                    base_missing=base[name]["missing"],
+                )
+            )
+    return sorted(facts, key=lambda row: -(row["distance"] or 0.0))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lifecycle.errors import RefusedError
-from lifecycle.paths import CROSS_VALIDATION, DATA, ENVIRONMENT, METRICS, PLOTS, ROWS
+from lifecycle.paths import CROSS_VALIDATION, DATA, ENVIRONMENT, METRICS, PLOTS, PROFILE, ROWS
 from lifecycle.repository import LOCK, find_hash, read_at, read_lock, read_yaml_at
 
 PARAMS = "params.yaml"
@@ -29,6 +29,7 @@ class Snapshot:  # pylint: disable=too-many-instance-attributes
     metrics: dict[str, Any] = field(default_factory=dict)
     slices: list[Any] = field(default_factory=list)
     importance: list[Any] = field(default_factory=list)
+    profile: dict[str, Any] = field(default_factory=dict)
 
 
 def read_snapshot(revision: str | None) -> Snapshot:
@@ -55,6 +56,7 @@ def read_snapshot(revision: str | None) -> Snapshot:
         metrics=_read_json(revision, METRICS, {}),
         slices=_read_json(revision, PLOTS / "slices.json", []),
         importance=_read_json(revision, PLOTS / "importance.json", []),
+        profile=_read_json(revision, PROFILE, {}),
     )
 
 

@@ -158,6 +158,11 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def hash_content(content: bytes) -> str:
+    """Compute the md5 of a file's content, as `hash_file` does of the file."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
 def fetch_at(revision: str, path: str, destination: Path) -> Path:
     """Fetch the bytes that dvc.lock at a revision names, as `fetch_blob` does.
 

@@ -19,7 +19,17 @@ from lifecycle.comparison.changes import compare_stages
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import LOCK_CHECK, METRICS, OUT, TEST
-from lifecycle.repository import LOCK, find_entry, list_absent, read_at, read_git, read_lock, read_yaml_at, require_revision
+from lifecycle.repository import (
+    LOCK,
+    find_entry,
+    hash_content,
+    list_absent,
+    read_at,
+    read_git,
+    read_lock,
+    read_yaml_at,
+    require_revision,
+)
 
 FRESH, STALE, DIFFERENT, UNAVAILABLE = "fresh", "stale", "different", "unavailable"
 RUNNING = "Running stage '"
@@ -111,6 +121,8 @@ def check_lock(base: str, tolerance: float) -> LockCheck:
     claimed, made = read_lock("HEAD"), read_lock(None)
     if reasons := list_stale(claimed, made):
         return LockCheck(STALE, reasons, ran)
+    if forged := list_unlike_lock(claimed):
+        return LockCheck(DIFFERENT, forged, ran)
     found = json.loads(METRICS.read_text(encoding="utf-8"))
     notes: tuple[str, ...] = ()
     if other := list_other_bytes(claimed, made):
@@ -141,6 +153,17 @@ def list_other_bytes(claimed: Mapping[str, Any], made: Mapping[str, Any]) -> tup
     outs = [entry for stage in made["stages"].values() for entry in stage.get("outs", [])]
     return tuple(
         entry["path"] for entry in outs if entry["md5"] != (find_entry(claimed, entry["path"]) or {}).get("md5")
+    )
+
+
+def list_unlike_lock(claimed: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the outputs kept in Git whose committed bytes are not the ones that dvc.lock names."""
+    outs = [entry for stage in claimed["stages"].values() for entry in stage.get("outs", [])]
+    committed = ((entry, read_at("HEAD", entry["path"])) for entry in outs)
+    return tuple(
+        f"{entry['path']} in Git is not what {LOCK} names"
+        for entry, content in committed
+        if content is not None and hash_content(content) != entry["md5"]
     )
 
 

@@ -38,8 +38,9 @@ Route = Callable[["Repository", "re.Match[str]", Request], Answer]
 ROUTES: list[tuple[str, re.Pattern[str], Route]] = []
 
 
+# A field for each kind of thing that a repository holds.
 @dataclass
-class Repository:
+class Repository:  # pylint: disable=too-many-instance-attributes
     """A repository's state: each field is a list of GitHub's own objects, or a setting."""
 
     full_name: str = "team/model"

@@ -1,6 +1,5 @@
 """What one state of the repository says of its model: at a revision, or in the working folder."""
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, TypeVar
 
 from lifecycle.errors import RefusedError
 from lifecycle.paths import CROSS_VALIDATION, DATA, ENVIRONMENT, METRICS, PLOTS, PROFILE, ROWS
-from lifecycle.repository import LOCK, find_hash, read_at, read_lock, read_yaml_at
+from lifecycle.repository import LOCK, find_hash, hash_content, read_at, read_lock, read_yaml_at
 
 PARAMS = "params.yaml"
 Kind = TypeVar("Kind", dict[str, Any], list[Any])
@@ -42,12 +41,12 @@ def read_snapshot(revision: str | None) -> Snapshot:
     RefusedError
         If a file there cannot be read.
     """
-    lock = read_lock(revision)
+    lock, text = read_lock(revision), _read_file(revision, Path(LOCK))
     tracked = read_yaml_at(revision, f"{DATA}.dvc").get("outs") or [{}]
     return Snapshot(
         params=read_yaml_at(revision, PARAMS),
         lock=lock,
-        lock_hash=_hash_text(_read_file(revision, Path(LOCK))),
+        lock_hash=None if text is None else hash_content(text),
         # What the stages read comes first: data.dvc may be newer than the model beside it.
         data_hash=find_hash(lock, str(DATA)) or tracked[0].get("md5"),
         environment=_read_json(revision, ENVIRONMENT, {}),
@@ -75,8 +74,3 @@ def _read_json(revision: str | None, path: Path, nothing: Kind) -> Kind:
     except ValueError as error:
         where = revision or "the working folder"
         raise RefusedError(f"{path} at {where} is no JSON: {error}. Resolve it, or run: make pipeline") from error
-
-
-def _hash_text(content: bytes | None) -> str | None:
-    """Compute the md5 of a file's content, DVC's name for it."""
-    return None if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()

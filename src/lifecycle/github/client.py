@@ -16,8 +16,9 @@ from lifecycle.views.markdown import clean_text
 # As gh reads them: the second one for a host of one's own.
 TOKENS = ("GH_TOKEN", "GH_ENTERPRISE_TOKEN")
 MOST_BYTES = 10_000_000
-# What gh exits with where it has no token.
-NEEDS_TOKEN = 4
+# What gh exits with where it has no login.
+NEEDS_LOGIN = 4
+MOST_COMPLAINT = 10_000
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,10 @@ class Client:
 
         Raises
         ------
-        MisuseError
-            If ``gh`` or a token is missing.
-        RefusedError
-            If GitHub does not answer as asked, with what it says.
+        MisuseError, RefusedError
+            As `call_github`.
         """
-        return _parse(_ask("GET", self._build_endpoint(parts, query)))
+        return call_github("GET", self._build_endpoint(parts, query))
 
     def download(self, *parts: object, most_bytes: int) -> bytes:
         """Download a file; one of more bytes than expected is refused before it has arrived.
@@ -56,7 +55,7 @@ class Client:
         Raises
         ------
         MisuseError, RefusedError
-            As `read`.
+            As `call_github`.
         """
         return _ask("GET", self._build_endpoint(parts, {}), most_bytes=most_bytes)
 
@@ -66,9 +65,9 @@ class Client:
         Raises
         ------
         MisuseError, RefusedError
-            As `read`.
+            As `call_github`.
         """
-        return _parse(_ask("POST", self._build_endpoint(parts, {}), content))
+        return call_github("POST", self._build_endpoint(parts, {}), content)
 
     def _build_endpoint(self, parts: tuple[object, ...], query: Mapping[str, object]) -> str:
         """Build an endpoint in which no part can become another one."""
@@ -96,14 +95,45 @@ def show_text(text: object, longest: int = 60) -> str:
 
 
 def show_fault(text: bytes) -> str:
-    """Write what a command complained about in one line, without the token and the full stop."""
-    said = text.decode(errors="replace").replace(find_token(), "***")
+    """Write what a command complained about in one line, without a token and the full stop."""
+    said = text.decode(errors="replace")
+    for token in filter(None, map(os.environ.get, TOKENS)):
+        said = said.replace(token, "***")
     return show_text(said, 300).rstrip(".")
 
 
-def _ask(method: str, endpoint: str, content: Mapping[str, Any] | None = None, most_bytes: int = MOST_BYTES) -> bytes:
+def call_github(method: str, endpoint: str, content: Any = None) -> Any:
+    """Ask GitHub for an endpoint.
+
+    Parameters
+    ----------
+    method : str
+    endpoint : str
+        As ``repos/owner/name/pulls?state=open``, with every part quoted.
+    content : object, optional
+        Sent as JSON.
+
+    Returns
+    -------
+    object
+        As parsed from JSON; None for an empty answer.
+
+    Raises
+    ------
+    MisuseError
+        If ``gh`` or a login is missing.
+    RefusedError
+        If GitHub does not do it, with what it says and its status.
+    """
+    answer = _ask(method, endpoint, content)
+    try:
+        return json.loads(answer or b"null")
+    except ValueError as error:
+        raise RefusedError(f"GitHub answered no JSON: {show_text(answer[:200].decode(errors='replace'))}") from error
+
+
+def _ask(method: str, endpoint: str, content: Any = None, most_bytes: int = MOST_BYTES) -> bytes:
     """Ask GitHub; read no more bytes than allowed."""
-    find_token()
     command = ["gh", "api", "--method", method, *([] if content is None else ["--input", "-"]), endpoint]
     asked = f"{method} {endpoint.partition('?')[0]}"
     with TemporaryFile() as given, TemporaryFile() as complaint:
@@ -118,19 +148,11 @@ def _ask(method: str, endpoint: str, content: Mapping[str, Any] | None = None, m
             if len(answer) > most_bytes:
                 process.kill()
         complaint.seek(0)
-        fault = show_fault(complaint.read(10_000))
+        fault = show_fault(complaint.read(MOST_COMPLAINT))
     if len(answer) > most_bytes:
         raise RefusedError(f"the answer to {asked} has more than {most_bytes:,d} bytes; expected no more.")
-    if process.returncode == NEEDS_TOKEN:
-        raise MisuseError(f"gh has no token for this host ({fault}). Set {TOKENS[0]}, or {TOKENS[1]}.")
+    if process.returncode == NEEDS_LOGIN:
+        raise MisuseError(f"gh has no login for this host ({fault}). Run gh auth login, or set {TOKENS[0]}.")
     if process.returncode:
         raise RefusedError(f"GitHub did not do {asked}: {fault}. Correct what it names, and run this again.")
     return answer
-
-
-def _parse(answer: bytes) -> Any:
-    """Parse an answer."""
-    try:
-        return json.loads(answer or b"null")
-    except ValueError as error:
-        raise RefusedError(f"GitHub answered no JSON: {show_text(answer[:200].decode(errors='replace'))}") from error

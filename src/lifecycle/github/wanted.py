@@ -49,10 +49,11 @@ class RepositorySettings(BaseModel):
 
 @dataclass(frozen=True)
 class Setting:
-    """A thing that .github asks for: ``path`` is where GitHub keeps it, ``create`` where it takes a new one."""
+    """A thing that a file asks for: ``path`` is where GitHub keeps it, ``create`` where it takes a new one."""
 
     kind: str
     name: str
+    file: Path
     path: str
     wanted: Mapping[str, Any]
     method: str
@@ -79,25 +80,47 @@ def read_settings(folder: Path = FILES) -> list[Setting]:
     MisuseError
         If a file is missing, is no JSON, or holds something else than such a file may.
     """
-    asked = read_file(folder / REPOSITORY, RepositorySettings)
-    labels = read_file(folder / "labels.json", list[Label])
-    environments = read_file(folder / "environments.json", dict[str, dict[str, Any]])
-    rulesets = [read_file(path, Ruleset).model_dump() for path in sorted((folder / "rulesets").glob("*.json"))]
+    file = folder / REPOSITORY
+    asked = read_file(file, RepositorySettings)
+    actions = "/actions/permissions/workflow"
     return [
-        Setting("settings", "repository", "", asked.repository, "PATCH"),
-        Setting("settings", "Actions", "/actions/permissions/workflow", asked.actions, "PUT"),
-        *(
-            Setting(
-                "label", one.name, f"/labels/{quote(one.name)}", one.model_dump(exclude={"name"}), "PATCH", "/labels"
-            )
-            for one in labels
-        ),
-        *(Setting("ruleset", one["name"], "/rulesets", one, "PUT", "/rulesets") for one in rulesets),
-        *(
-            Setting("environment", name, f"/environments/{quote(name, safe='')}", one, "PUT")
-            for name, one in environments.items()
-        ),
+        Setting("settings", "repository", file, "", asked.repository, "PATCH"),
+        Setting("settings", "Actions", file, actions, asked.actions, "PUT"),
+        *_read_labels(folder / "labels.json"),
+        *_read_rulesets(folder / "rulesets"),
+        *_read_environments(folder / "environments.json"),
     ]
+
+
+def read_optional(folder: Path = FILES) -> dict[str, str]:
+    """Read the variables that only some workflows need, and what each is for.
+
+    Raises
+    ------
+    MisuseError
+        As `read_settings` does.
+    """
+    return read_file(folder / REPOSITORY, RepositorySettings).variables
+
+
+def _read_labels(file: Path) -> Iterator[Setting]:
+    for label in read_file(file, list[Label]):
+        body = label.model_dump(exclude={"name"})
+        yield Setting("label", label.name, file, f"/labels/{quote(label.name, safe='')}", body, "PATCH", "/labels")
+
+
+def _read_rulesets(folder: Path) -> Iterator[Setting]:
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise MisuseError(f"{folder} holds no ruleset; start at the repository's top, or bring its files back")
+    for file in files:
+        body = read_file(file, Ruleset).model_dump()
+        yield Setting("ruleset", body["name"], file, "/rulesets", body, "PUT", "/rulesets")
+
+
+def _read_environments(file: Path) -> Iterator[Setting]:
+    for name, body in read_file(file, dict[str, dict[str, Any]]).items():
+        yield Setting("environment", name, file, f"/environments/{quote(name, safe='')}", body, "PUT")
 
 
 def read_file(path: Path, kind: Any) -> Any:
@@ -111,11 +134,11 @@ def read_file(path: Path, kind: Any) -> Any:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise MisuseError(f"{path} is missing; start at the repository's top, or bring the file back.") from error
+        raise MisuseError(f"{path} is missing; start at the repository's top, or bring the file back") from error
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
-        raise MisuseError(f"{path}: {where or 'the file'}: {fault['msg']}. Correct it.") from error
+        raise MisuseError(f"{path}: {f'{where}: ' if where else ''}{fault['msg']}; correct it") from error
 
 
 def list_differences(wanted: Any, found: Any, name: str = "") -> Iterator[str]:

@@ -3,12 +3,14 @@ PYTHON ?= python3
 MONTHS ?=
 SOURCE ?=
 BASE ?=
+COMMIT ?=
 VERSION ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 # Idle threads of a fit sleep instead of spinning: on busy cores that is the difference of seconds and minutes.
 export OMP_WAIT_POLICY := PASSIVE
 run := .venv/bin/python -m
+actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: help install lint format test pipeline data sample report lineage bench lock
 
@@ -24,7 +26,7 @@ install: .venv/installed ## Make the virtual environment .venv from requirements
 
 pipeline: .venv/installed ## Pull the data, reproduce what changed, show the metrics and the gate's verdict
 	@$(run) lifecycle.reproduce
-	@$(run) lifecycle.gate $(if $(BASE),--base $(BASE))
+	@$(run) lifecycle.gate $(if $(BASE),--base '$(BASE)')
 
 data: .venv/installed ## Bring months in: MONTHS=2024-01,2024-02 [SOURCE=folder or address]
 	@$(run) lifecycle.pull
@@ -33,15 +35,19 @@ data: .venv/installed ## Bring months in: MONTHS=2024-01,2024-02 [SOURCE=folder 
 sample: .venv/installed ## Write the synthetic months anew, as params.yaml describes them
 	@$(run) lifecycle.sample && $(run) dvc add -q data
 
-report: .venv/installed ## Say what changed: BASE=revision; writes out/report.json and out/report.md
-	@$(run) lifecycle.report $(if $(BASE),--base $(BASE))
+reproduce: .venv/installed ## Hold dvc.lock against a run of what changed: [BASE=revision]
+	@$(run) lifecycle.reproduce --check $(if $(BASE),--base '$(BASE)')
+
+report: .venv/installed ## Say what changed: BASE=revision; writes out/report.json, .md and .html
+	@$(run) lifecycle.report $(if $(BASE),--base '$(BASE)') $(if $(COMMIT),--commit '$(COMMIT)')
 
 lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0]
 	@$(run) lifecycle.lineage $(VERSION)
 
 lint: .venv/installed ## Check the code's form and rules
 	.venv/bin/ruff format --check -q src tests && .venv/bin/ruff check -q src tests
-	.venv/bin/pylint src tests
+	.venv/bin/shellcheck .ci/run && .venv/bin/zizmor -q --offline --no-progress .github && .venv/bin/pylint src tests
+	@if command -v go > /dev/null; then $(actionlint) -shellcheck .venv/bin/shellcheck; elif [ "$$CI" ]; then echo 'actionlint needs Go' >&2; exit 1; else echo 'skipped: actionlint, which needs Go'; fi
 
 format: .venv/installed ## Bring the code into form
 	.venv/bin/ruff check -q --fix src tests && .venv/bin/ruff format -q src tests

@@ -1,7 +1,7 @@
 """Stage ``evaluate``: measure the converted model on the test months, and explain it, whatever the champion does.
 
-Writes out/metrics.json, out/profile.json and the plots' data (kept in Git), and the plots and the model card. How fast the model is
-depends on the machine, so that is measured at the gate.
+Writes out/metrics.json, out/profile.json and the plots' data (kept in Git), and the plots and the model card. How
+fast the model is depends on the machine, so that is measured at the gate.
 """
 
 import inspect

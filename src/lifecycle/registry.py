@@ -15,7 +15,7 @@ from typing import Any
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX, OUT
-from lifecycle.repository import fetch_at, find_base, find_hash, read_git, read_lock, read_yaml_at, require_revision
+from lifecycle.repository import choose_base, fetch_at, find_hash, read_git, read_lock, read_yaml_at, require_revision
 from lifecycle.views.terminal import align_columns
 
 PRODUCTION = "production"
@@ -143,7 +143,7 @@ def find_champion(name: str, base: str | None = None) -> Champion | None:
         if PRODUCTION in version.stages:
             md5 = find_hash(read_lock(version.commit), str(ONNX))
             return Champion(f"{name}@{version.name}", version.commit, version.name, md5)
-    commit = require_revision(base) if base else find_base()
+    commit = choose_base(base)
     if commit is None or read_name(commit) not in (None, name):
         return None
     md5 = find_hash(read_lock(commit), str(ONNX))

@@ -1,25 +1,36 @@
-"""The report: what the working folder changes against a base revision, as out/report.json and out/report.md.
+"""The report: what the working folder changes against a base revision, as out/report.json, out/report.md and
+out/report.html.
 
 It collects facts and decides nothing: the verdict is the gate's.
 """
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from lifecycle.comparison.changes import collect_facts
 from lifecycle.comparison.snapshot import Snapshot, read_snapshot
 from lifecycle.errors import RefusedError, run
 from lifecycle.gate import judge
 from lifecycle.params import Params, read_params
-from lifecycle.paths import METRICS, REPORT
-from lifecycle.repository import find_base, read_git, require_revision, resolve_revision
+from lifecycle.paths import CARD, LOCK_CHECK, METRICS, PLOTS, REPORT
+from lifecycle.repository import choose_base, read_git, resolve_revision
+from lifecycle.views.html import render_page
 from lifecycle.views.report_facts import Report
 from lifecycle.views.report_page import render_report
 
 
-def make_report(revision: str | None, params: Params) -> Report:
+def make_report(revision: str | None, commit: str, params: Params) -> Report:
     """Compare the working folder with a revision; by default with the one that `find_base` finds.
+
+    Parameters
+    ----------
+    revision : str or None
+    commit : str
+        What the report calls the working folder: of a pull request's merge, the commit that was pushed.
+    params : Params
 
     Raises
     ------
@@ -28,15 +39,16 @@ def make_report(revision: str | None, params: Params) -> Report:
     RefusedError
         If the model is not what dvc.lock names, or a file cannot be read.
     """
-    base = require_revision(revision) if revision else find_base()
+    base = choose_base(revision)
     verdict, here = judge(revision, params), read_snapshot(None)
     if not here.metrics:
         raise RefusedError(f"{METRICS} is missing; expected the model's figures. Make them with: make pipeline")
     facts = collect_facts(verdict, read_snapshot(base) if base else Snapshot(), here, params)
     report: Report = {
-        "commit": resolve_revision("HEAD"),
+        "commit": resolve_revision(commit),
         "base_commit": base,
         "uncommitted": bool(read_git("status", "--porcelain", "--untracked-files=no", "--", ".")),
+        "lock": json.loads(LOCK_CHECK.read_text(encoding="utf-8")) if LOCK_CHECK.exists() else None,
         **facts,  # type: ignore[typeddict-item]
     }
     return report
@@ -46,11 +58,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Say what the working folder changes against a base revision."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.report", description=main.__doc__)
     parser.add_argument("--base", help="revision to compare with; by default where this work left the main branch")
-    report = make_report(parser.parse_args(argv).base, read_params())
+    parser.add_argument("--commit", default="HEAD", help="revision that the report is about; by default HEAD")
+    arguments = parser.parse_args(argv)
+    report = make_report(arguments.base, arguments.commit, read_params())
     REPORT.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     page, path = render_report(report), REPORT.with_suffix(".md")
     path.write_text(page, encoding="utf-8")
-    print(f"{path}\n{page.splitlines()[0]}")
+    verdict = page.splitlines()[0]
+    plots = {plot.stem: plot for plot in sorted(PLOTS.glob("*.png"))}
+    html = render_page(verdict.lstrip("# "), page, CARD.read_text(encoding="utf-8"), plots)
+    REPORT.with_suffix(".html").write_text(html, encoding="utf-8")
+    # A workflow's later jobs decide by the outcome, and its summary needs no permission to write a comment.
+    append_to("GITHUB_OUTPUT", f"outcome={report['outcome']}\nverdict={verdict.lstrip('# ')}\n")
+    append_to("GITHUB_STEP_SUMMARY", page)
+    print(f"{path}\n{verdict}")
+
+
+def append_to(variable: str, text: str) -> None:
+    """Append to the file that an environment variable names, as GitHub's runner gives them; nothing where it is unset."""
+    if path := os.environ.get(variable):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,22 @@ def find_base() -> str | None:
     return resolve_revision("HEAD")
 
 
+def choose_base(revision: str | None) -> str | None:
+    """Take a base that was named, or else find one as `find_base` does.
+
+    Parameters
+    ----------
+    revision : str or None
+        Nothing, and GitHub's forty zeros for "there was no commit before", name none.
+
+    Raises
+    ------
+    MisuseError
+        If there is no such revision.
+    """
+    return require_revision(revision) if revision and revision.strip("0") else find_base()
+
+
 def describe_commit(revision: str) -> dict[str, str]:
     """Say who made a commit, when (ISO 8601) and its subject."""
     commit = require_revision(revision)

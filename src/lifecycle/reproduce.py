@@ -1,4 +1,4 @@
-"""Reproduce what changed; with a base, also hold dvc.lock against what comes out.
+"""Reproduce what changed; with --check, also hold dvc.lock against what comes out.
 
 A lock is a claim: these inputs make those bytes. To test it, the run starts from the base's lock, so that every stage
 which the change touches runs anew, whatever the change's own lock says of it. Writes out/lock.json.
@@ -9,46 +9,31 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from lifecycle import pull
-from lifecycle.comparison.changes import compare_stages
+from lifecycle.comparison.lock import (
+    DIFFERENT,
+    FRESH,
+    MEND,
+    STALE,
+    UNAVAILABLE,
+    LockCheck,
+    list_far_metrics,
+    list_other_bytes,
+    list_outputs,
+    list_stale,
+    list_unlike,
+)
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import LOCK_CHECK, METRICS, OUT, TEST
-from lifecycle.repository import (
-    LOCK,
-    find_entry,
-    hash_content,
-    list_absent,
-    read_at,
-    read_git,
-    read_lock,
-    read_yaml_at,
-    require_revision,
-)
+from lifecycle.repository import LOCK, choose_base, list_absent, read_at, read_git, read_lock, read_yaml_at
 
-FRESH, STALE, DIFFERENT, UNAVAILABLE = "fresh", "stale", "different", "unavailable"
-RUNNING = "Running stage '"
 NO_STAGES = b"stages: {}\n"
-# What makes dvc.lock true again; the report shows the same.
-MEND = {
-    STALE: "make pipeline && .venv/bin/dvc push && git add -A && git commit -m 'Reproduce the pipeline'",
-    DIFFERENT: ".venv/bin/dvc repro --force && .venv/bin/dvc push && git add -A && git commit -m 'Reproduce anew'",
-    UNAVAILABLE: ".venv/bin/dvc push",
-}
-
-
-@dataclass(frozen=True)
-class LockCheck:
-    """Whether dvc.lock says what this commit makes; ``ran`` are the stages that ran to find out."""
-
-    state: str
-    reasons: tuple[str, ...]
-    ran: tuple[str, ...]
+RUNNING = "Running stage '"
 
 
 def reproduce() -> tuple[str, ...]:
@@ -121,8 +106,9 @@ def check_lock(base: str, tolerance: float) -> LockCheck:
     claimed, made = read_lock("HEAD"), read_lock(None)
     if reasons := list_stale(claimed, made):
         return LockCheck(STALE, reasons, ran)
-    if forged := list_unlike_lock(claimed):
-        return LockCheck(DIFFERENT, forged, ran)
+    kept = {path: read_at("HEAD", path) for path in list_outputs(claimed)}
+    if unlike := list_unlike(claimed, kept):
+        return LockCheck(DIFFERENT, unlike, ran)
     found = json.loads(METRICS.read_text(encoding="utf-8"))
     notes: tuple[str, ...] = ()
     if other := list_other_bytes(claimed, made):
@@ -138,56 +124,18 @@ def check_lock(base: str, tolerance: float) -> LockCheck:
     return LockCheck(FRESH, notes, ran)
 
 
-def list_stale(claimed: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, ...]:
-    """List what dvc.lock says of other inputs than this commit has."""
-    reasons = []
-    for row in compare_stages(dict(claimed), dict(made)) if claimed.get("stages") else ():
-        if row["cause"] not in ("other results of the same inputs", "earlier stage"):
-            what = f" ({', '.join(row['what'])})" if row["what"] else ""
-            reasons.append(f"stage {row['stage']}: {row['cause']}{what}")
-    return tuple(reasons) if claimed.get("stages") else (f"{LOCK} names no stage",)
-
-
-def list_other_bytes(claimed: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, ...]:
-    """List the outputs that came out with other bytes than dvc.lock says."""
-    outs = [entry for stage in made["stages"].values() for entry in stage.get("outs", [])]
-    return tuple(
-        entry["path"] for entry in outs if entry["md5"] != (find_entry(claimed, entry["path"]) or {}).get("md5")
-    )
-
-
-def list_unlike_lock(claimed: Mapping[str, Any]) -> tuple[str, ...]:
-    """List the outputs kept in Git whose committed bytes are not the ones that dvc.lock names."""
-    outs = [entry for stage in claimed["stages"].values() for entry in stage.get("outs", [])]
-    committed = ((entry, read_at("HEAD", entry["path"])) for entry in outs)
-    return tuple(
-        f"{entry['path']} in Git is not what {LOCK} names"
-        for entry, content in committed
-        if content is not None and hash_content(content) != entry["md5"]
-    )
-
-
-def list_far_metrics(committed: Mapping[str, Any], found: Mapping[str, Any], tolerance: float) -> tuple[str, ...]:
-    """List the metrics that lie further from the committed ones than a share of them."""
-    reasons = []
-    for name, figures in found.items():
-        said, value = (committed.get(name) or {}).get("value"), figures["value"]
-        if said is None or abs(value - said) > tolerance * abs(said):
-            reasons.append(f"{name} is {value}, and {METRICS} says {said}")
-    return tuple(reasons)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Reproduce what changed; with --base, exit 1 unless dvc.lock says what this commit makes."""
+    """Reproduce what changed; with --check, exit 1 unless dvc.lock says what this commit makes."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.reproduce", description=main.__doc__)
-    parser.add_argument("--base", help="revision whose dvc.lock is believed; without it, this one's own")
+    parser.add_argument("--check", action="store_true", help="hold dvc.lock against what comes out")
+    parser.add_argument("--base", help="revision whose dvc.lock is believed; by default where this work left main")
     arguments = parser.parse_args(argv)
     params = read_params()
     LOCK_CHECK.unlink(missing_ok=True)
-    if arguments.base is None:
+    if not arguments.check:
         reproduce()
         return 0
-    check = check_lock(require_revision(arguments.base), params.reproduce.tolerance)
+    check = check_lock(choose_base(arguments.base) or "HEAD", params.reproduce.tolerance)
     LOCK_CHECK.write_text(json.dumps(asdict(check), indent=2) + "\n", encoding="utf-8")
     print(f"lock: {check.state}; ran: {', '.join(check.ran) or 'nothing'}")
     for reason in check.reasons:

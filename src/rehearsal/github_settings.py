@@ -56,7 +56,7 @@ def read_repository(repository: Repository, _match: "re.Match[str]", _request: R
 
 @setting("PATCH", "")
 def update_repository(repository: Repository, match: "re.Match[str]", request: Request) -> Answer:
-    """Change how the repository merges; those under ``ignored`` stay as they are without a word, as on a free plan."""
+    """Change how the repository merges; what is under ``ignored`` stays without a word, as on a free plan."""
     body = {name: value for name, value in request.body.items() if name not in repository.settings.get("ignored", ())}
     if body.get("squash_merge_commit_message") == "PR_BODY" and body.get("squash_merge_commit_title") != "PR_TITLE":
         return 422, {"message": "Sorry, squash merge commit titles and messages cannot be combined so."}

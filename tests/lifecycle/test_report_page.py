@@ -6,6 +6,7 @@ from html import unescape
 import pytest
 from markdown_it import MarkdownIt
 
+from lifecycle.comparison.lock import MEND
 from lifecycle.views.markdown import escape_text
 from lifecycle.views.report_page import describe_change, render_report
 
@@ -75,6 +76,8 @@ def make_report():
         "stages": [{"stage": "train", "cause": "params", "what": ["train.max_iter"]}],
         "cross_validation": [{"fold": 1, "train_rows": 50, "test_rows": 25, "value": 2.1, "base": None}],
         "importance": [{"feature": "size", "value": 1.25, "spread": 0.1, "base": 1.0}],
+        "drift": [{"name": "size", "distance": 0.31, "psi": 0.125, "missing": 0.5, "base_missing": 0.25}],
+        "lock": {"state": "fresh", "reasons": [], "ran": ["train", "evaluate"]},
         "model_bytes": 1_500_000,
         "base_model_bytes": 1_000_000,
         **{f"{side}{what}_hash": f"{side}{what}" for side in ("base_", "") for what in ("model", "data", "lock")},
@@ -321,6 +324,31 @@ def test_details_hold_data_folds_importance_and_hashes(report):
     ):
         assert row in page.splitlines()
     assert f"git checkout {'b' * 40}\nmake pipeline\nmake report BASE={'a' * 40}" in page
+
+
+@pytest.mark.parametrize("state", ["stale", "different", "unavailable"])
+def test_lock_that_is_not_true_is_told_first_with_the_command_that_mends_it(report, state):
+    told = {**report, "lock": {"state": state, "reasons": ["stage train: params (train.max_iter)"], "ran": []}}
+
+    page = render_report(told)
+
+    assert f"`dvc.lock` is {state}" in page
+    assert "stage train" in page.partition("| metric")[0]
+    assert f"```sh\n{MEND[state]}\n```" in page.partition("| metric")[0]
+    assert "dvc.lock" not in render_report(report).partition("| metric")[0]
+
+
+def test_drift_names_what_moved_farthest(report):
+    page = render_report(report)
+
+    assert "Drift: at most 0.3100 standard deviations" in page
+    assert find_row(page, "size") is not None
+    assert "Drift" not in render_report({**report, "drift": []})
+
+
+def test_stages_that_ran_are_named(report):
+    assert "Stages that ran for this report: `train`, `evaluate`." in render_report(report)
+    assert "none; all results" in render_report({**report, "lock": {**report["lock"], "ran": []}})
 
 
 def test_chart_draws_the_first_metric_by_judged_slice(report):

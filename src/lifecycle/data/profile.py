@@ -1,4 +1,4 @@
-"""What values look like, small enough for Git: so that two states of the data can be compared without either's rows."""
+"""What values look like, small enough for Git: so that two states can be compared without their rows."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def measure_distance(base: Profile, here: Profile) -> float | None:
 
 
 def measure_stability(base: Profile, here: Profile) -> float | None:
-    """Measure the population stability index over the base's tenths, with a bin for what is missing; None if undefined.
+    """Measure the population stability index over the base's tenths; None if undefined.
 
     Source: Siddiqi, Credit Risk Scorecards, 2006; above 0.25 a population is taken to have shifted.
     """

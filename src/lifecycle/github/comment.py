@@ -178,7 +178,7 @@ def describe_check(report: Report, page: str, training: TrainingRun) -> dict[str
         "conclusion": "failure" if is_red else "success",
         "details_url": training.address,
         "output": {
-            "title": said if state == "fresh" else f"{said}, but dvc.lock is {state}",
+            "title": said if state == "fresh" else f"{said}; dvc.lock is {state}",
             "summary": "\n\n".join(summary),
         },
     }

@@ -8,7 +8,7 @@ import configparser
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
+from textwrap import fill
 from typing import Any
 
 from lifecycle.errors import RefusedError, run
@@ -17,7 +17,7 @@ from lifecycle.github.wanted import FILES, Setting, list_differences, read_optio
 
 COMMAND = "python -m lifecycle.github.settings"
 DVC_CONFIG = Path(".dvc/config")
-COLUMNS, STATE_COLUMNS, NAME_COLUMNS = 80, 9, 24
+COLUMNS, STATE_COLUMNS, NAME_COLUMNS = 80, 9, 23
 # By GitHub's status: what to do.
 ADVICE = {
     403: "be an admin; if private, see its plan",
@@ -100,8 +100,13 @@ def read_dvc_remote(path: Path = DVC_CONFIG) -> str:
 
 def format_line(state: str, name: str, remark: str = "") -> str:
     """Write a line of the table, of 80 characters at most."""
-    line = f"{state:<{STATE_COLUMNS}}{shorten(name, NAME_COLUMNS, placeholder='…'):<{NAME_COLUMNS}}"
-    return f"{line} {shorten(remark, COLUMNS - len(line) - 1, placeholder=' …')}".rstrip()
+    line = f"{state:<{STATE_COLUMNS}}{_cut(name, NAME_COLUMNS):<{NAME_COLUMNS}} "
+    return f"{line}{_cut(remark, COLUMNS - len(line))}".rstrip()
+
+
+def _cut(text: str, longest: int) -> str:
+    """Cut a text."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def conclude(outcomes: Mapping[str, Outcome], apply: bool) -> str:
@@ -168,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(format_line(state, name, meaning))
     absent = [name.removeprefix("variable ") for state, name, _ in optional if state == "not set"]
     if absent:
-        print(f"not set: {', '.join(absent)}; workflows that need it skip themselves")
+        print(fill(f"not set: {', '.join(absent)}; workflows that need it skip themselves", COLUMNS))
     print(conclude(outcomes, given.apply))
 
 

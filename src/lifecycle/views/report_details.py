@@ -80,7 +80,31 @@ def write_data(report: Facts) -> list[str]:
         write_table("lllrrrr", header, table),
         write_table("lrr", ["left out because", "before", "after"], reasons),
     ]
-    return [fold_away(title, *blocks)]
+    return [fold_away(title, *blocks), *_write_drift(report)]
+
+
+def _write_drift(report: Facts) -> list[str]:
+    """Write how far the values moved from the base's."""
+    drift = report["drift"]
+    if not drift:
+        return []
+    rows = [
+        [
+            quote_code(row["name"]),
+            format_number(row["distance"]),
+            format_number(row["psi"]),
+            *(NOTHING if row[key] is None else format_share(row[key]) for key in ("base_missing", "missing")),
+        ]
+        for row in drift
+    ]
+    farthest = drift[0]
+    title = f"Drift: at most {format_number(farthest['distance'])} standard deviations"
+    explained = (
+        "Training rows, and the predictions of the test rows, against the base's: Wasserstein distance in the base's "
+        "standard deviations, and the population stability index (above 0.25 a population is taken to have shifted)."
+    )
+    header = ["values of", "distance", "stability index", "missing before", "missing after"]
+    return [fold_away(title, explained, write_table("lrrrr", header, rows))]
 
 
 def write_folds(report: Facts) -> list[str]:
@@ -129,5 +153,15 @@ def write_origin(report: Facts) -> list[str]:
         [key.partition("_")[0], quote_value(report[f"base_{key}"]), quote_value(report[key])]
         for key in ("commit", "model_hash", "data_hash", "lock_hash")
     ]
+    ran = report["lock"] and ", ".join(quote_code(stage) for stage in report["lock"]["ran"])
+    stages = [f"Stages that ran for this report: {ran or 'none; all results stand in the base already'}."]
     hashes = write_table("lll", ["hash of", "before", "after"], rows)
-    return [fold_away("Reproduce it", script, *(uncommitted if report["uncommitted"] else []), hashes)]
+    return [
+        fold_away(
+            "Reproduce it",
+            script,
+            *(uncommitted if report["uncommitted"] else []),
+            *(stages if report["lock"] else []),
+            hashes,
+        )
+    ]

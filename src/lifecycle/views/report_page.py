@@ -7,6 +7,8 @@ It is made of the report's facts alone, which may come from a stranger's fork: e
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lifecycle.comparison.lock import MEND
+from lifecycle.repository import LOCK
 from lifecycle.views.markdown import (
     NOTHING,
     align_numbers,
@@ -90,8 +92,18 @@ def _write_alerts(report: Facts) -> list[str]:
             "Before and after were measured on different test rows, so the tables cannot say what got better. "
             "The gate compares both models on the same rows."
         )
+    lock = report["lock"]
+    mend = MEND.get(lock["state"]) if lock else None
+    faults = [escape_text(reason) for reason in report["reasons"]]
+    if lock and mend:
+        faults.append(f"{quote_code(LOCK)} is {escape_text(lock['state'])}, so it cannot be merged as it is:")
+        faults += [f"&nbsp;&nbsp;{escape_text(reason)}" for reason in lock["reasons"]]
+    elif lock:
+        notes += [escape_text(reason) for reason in lock["reasons"]]
+    how = f"Mend {quote_code(LOCK)} with the label `reproduce` on the pull request, or by hand:"
     return [
-        *_write_alert("CAUTION", [escape_text(reason) for reason in report["reasons"]]),
+        *_write_alert("CAUTION", faults),
+        *([f"{how}\n\n```sh\n{mend}\n```"] if mend else []),
         *_write_alert("NOTE", notes),
     ]
 

@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install lint format test pipeline data sample report lineage bench lock
+.PHONY: help install lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,15 @@ lint: .venv/installed ## Check the code's form and rules
 	.venv/bin/ruff format --check -q src tests && .venv/bin/ruff check -q src tests
 	.venv/bin/shellcheck .ci/run && .venv/bin/zizmor -q --offline --no-progress .github && .venv/bin/pylint src tests
 	@if command -v go > /dev/null; then $(actionlint) -shellcheck .venv/bin/shellcheck; elif [ "$$CI" ]; then echo 'actionlint needs Go' >&2; exit 1; else echo 'skipped: actionlint, which needs Go'; fi
+
+audit: .venv/installed ## Ask whether a library in requirements.lock has a known vulnerability
+	.venv/bin/uv tool run -q pip-audit@2.10.1 --progress-spinner off --disable-pip --require-hashes -r requirements.lock $(AUDIT)
+
+ci: .venv/installed ## Run the workflows on this machine; needs act and gh: [ONLY=fork]
+	@$(run) rehearsal.ci $(ONLY)
+
+settings: .venv/installed ## Say which repository settings are missing; APPLY=1 sets them
+	@$(run) lifecycle.github.settings $(if $(APPLY),--apply)
 
 format: .venv/installed ## Bring the code into form
 	.venv/bin/ruff check -q --fix src tests && .venv/bin/ruff format -q src tests

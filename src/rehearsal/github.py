@@ -5,6 +5,7 @@ It holds one repository, as plain JSON objects in GitHub's own shapes; tests and
 
 import io
 import json
+import os
 import re
 import ssl
 import threading
@@ -227,7 +228,9 @@ def serve_github(repository: Repository, folder: Path) -> Iterator[dict[str, str
     """
     authority = trustme.CA()
     trusted = folder / "authority.pem"
-    authority.cert_pem.write_to_path(trusted)
+    # Beside what the machine trusts already, since downloads go on.
+    known = Path(os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or os.devnull)
+    trusted.write_bytes(known.read_bytes() + authority.cert_pem.bytes())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"repository": repository}))

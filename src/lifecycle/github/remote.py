@@ -1,23 +1,19 @@
 """A repository's settings on GitHub, asked for and changed with a person's own login.
 
-A workflow's token may not change them, so unlike `lifecycle.github.client` this needs none in the environment.
+A workflow's token may not change them.
 """
 
-import json
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.errors import MisuseError, RefusedError
-from lifecycle.github.client import show_text
+from lifecycle.github.client import call_github
 from lifecycle.github.wanted import Setting, merge_setting
 
-# What gh exits with where it has no login, and what GitHub answers to one that has ended.
-NEEDS_LOGIN, UNAUTHORIZED = 4, 401
-NOT_FOUND = 404
+UNAUTHORIZED, NOT_FOUND = 401, 404
 # What GitHub takes when a ruleset is replaced; it shows more.
 RULESET_KEYS = ("name", "target", "enforcement", "bypass_actors", "conditions", "rules")
 
@@ -31,48 +27,32 @@ class AnswerError(RefusedError):
         self.message = message
 
 
-def call_github(method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    """Ask GitHub's API, as ``gh api`` does.
-
-    Parameters
-    ----------
-    method, path : str
-        ``gh`` fills ``{owner}`` and ``{repo}`` in a path from $GH_REPO or the folder's Git remote.
-    body : Mapping, optional
-        Sent as JSON.
-
-    Returns
-    -------
-    object
-        As parsed from JSON; None for an empty answer.
+def ask(method: str, endpoint: str, content: Mapping[str, Any] | None = None) -> Any:
+    """Ask GitHub as `lifecycle.github.client.call_github` does, and tell an answer's status and a lost login apart.
 
     Raises
     ------
     MisuseError
-        If ``gh`` is not installed or not logged in, or the path cannot be filled.
+        If ``gh`` is not installed or not logged in, or no repository is known here.
     AnswerError
         If GitHub answers with an error.
     RefusedError
         If GitHub cannot be reached.
     """
-    command = ["gh", "api", "--method", method, path, *([] if body is None else ["--input", "-"])]
-    given = "" if body is None else json.dumps(body)
     try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise MisuseError("gh, GitHub's command line, is not installed; see https://cli.github.com") from error
-    if done.returncode == 0:
-        return json.loads(done.stdout or "null")
-    said = done.stderr.removeprefix("gh: ")
-    status = re.search(r"\(HTTP (\d{3})\)", said)
-    message = show_text(re.sub(r"\(HTTP \d{3}\).*", "", said, flags=re.DOTALL), 200).rstrip(". ")
-    if done.returncode == NEEDS_LOGIN or (status and int(status[1]) == UNAUTHORIZED):
-        raise MisuseError(f"gh is not logged in to {os.environ.get('GH_HOST', 'GitHub')}; run: gh auth login")
-    if status:
-        raise AnswerError(f"{method} {path.partition('?')[0]}", int(status[1]), message)
-    if "git remote" in said or "git repository" in said:
-        raise MisuseError(f"no repository is known here ({message}); run gh auth login, or set GITHUB_REPOSITORY")
-    raise RefusedError(f"gh cannot reach GitHub: {message}. Run this again.")
+        return call_github(method, endpoint, content)
+    except RefusedError as error:
+        said = str(error)
+        if answer := re.search(r": (?:gh[:?] )?(?P<message>.*?)\.? \(HTTP (?P<status>\d{3})\)", said):
+            if int(answer["status"]) == UNAUTHORIZED:
+                raise MisuseError(f"gh's login has ended ({answer['message']}). Run: gh auth login") from error
+            asked = f"{method} {endpoint.partition('?')[0]}"
+            raise AnswerError(asked, int(answer["status"]), answer["message"]) from error
+        if "git remote" in said or "git repository" in said:
+            raise MisuseError(
+                "this folder's Git remote is unknown; run gh auth login, or set GITHUB_REPOSITORY"
+            ) from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -82,8 +62,8 @@ class Remote:
     name: str
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Ask for a path under the repository, as `call_github` does."""
-        return call_github(method, f"repos/{self.name}{path}", body)
+        """Ask for a path under the repository, as `ask` does."""
+        return ask(method, f"repos/{self.name}{path}", body)
 
     def look_up(self, path: str) -> Any:
         """Read what may not be there; then it is None."""

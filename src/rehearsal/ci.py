@@ -1,0 +1,284 @@
+"""Run every workflow on this machine, and hold what ran, what was skipped and what was said against what should be.
+
+``make ci``. Needs act and gh. Exit code 1 when anything came out otherwise.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from lifecycle.errors import RefusedError, run
+from lifecycle.views.terminal import align_columns
+from rehearsal import events
+from rehearsal.events import Event
+from rehearsal.github import Repository, serve_github, zip_files
+from rehearsal.outcome import Run
+from rehearsal.remote import Remote, make_remote
+from rehearsal.runner import World, run_workflow
+
+REPOSITORY, FORK = "team/model", "stranger/model"
+WORKFLOWS = Path(".github/workflows")
+# Settings of this machine without which jobs can install nothing.
+PASSED_ON = ("PIP_", "UV_", "GO", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR")
+# Where a run only has to show that it starts, make prints its commands.
+DRY = {"MAKEFLAGS": "n"}
+# The whole of the tests is run beside the rehearsal, not within it.
+FEW_TESTS = {"PYTEST_ADDOPTS": "-k test_rooms --no-cov"}
+STATES = {"success": "ran", "failure": "red", "skipped": "skipped"}
+
+
+@dataclass
+class Stage:
+    """What the scenarios share, and what they found."""
+
+    remote: Remote
+    github: Repository
+    folder: Path
+    env: Mapping[str, str]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    runs: int = 0
+
+    def play(
+        self, title: str, workflow: str, event: Event, expected: str, env: Mapping[str, str] = MappingProxyType({})
+    ) -> Run:
+        """Run a workflow, and hold its jobs' results against the expected ones, in the order of the file."""
+        self.runs += 1
+        start = time.monotonic()
+        world = World(self.remote.clone, self.folder / "store", {**self.env, **env}, run_id=self.runs, fetch=True)
+        found = run_workflow(self.remote.clone / WORKFLOWS / workflow, event, world)
+        seconds = f"{time.monotonic() - start:.0f} s"
+        for job, result in zip(found.jobs, expected.split(), strict=True):
+            told = STATES[job.result]
+            if job.result != result:
+                log = "\n".join(job.log.splitlines()[-40:])
+                self.faults.append(f"{title}, {workflow}, {job.name}: {job.result}, expected {result}\n{log}")
+                told = f"{told}, not {STATES[result]}"
+            self.rows.append((title, workflow, job.name, told, seconds))
+            print(f"{title}: {workflow}, {job.name}: {told} ({seconds})", flush=True)
+        self.deliver(self.runs)
+        return found
+
+    def expect(self, what: str, holds: object) -> None:
+        """Note a fault unless something holds."""
+        if not holds:
+            self.faults.append(f"expected: {what}")
+
+    def deliver(self, run_id: int) -> None:
+        """Hand a run's artifacts over to GitHub, as their upload does."""
+        for folder in sorted((self.folder / "store" / "artifacts" / str(run_id)).glob("*")):
+            files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+            self.github.artifacts.setdefault(run_id, {})[folder.name] = zip_files(files)
+
+
+@contextmanager
+def serve_vulnerabilities() -> Iterator[str]:
+    """Serve a database of vulnerabilities that knows none; yield its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """Answer every question with nothing."""
+
+        def do_POST(self) -> None:  # pylint: disable=invalid-name
+            """Answer."""
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: Any) -> None:  # pylint: disable=redefined-builtin
+            """Keep the terminal quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1/query"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def install_stand_ins(folder: Path) -> Path:
+    """Write commands that stand in for npm and CML, which the rehearsal cannot have; return their folder."""
+    commands = {
+        "npm": 'case "$*" in "install --global --ignore-scripts --before="*" @dvcorg/cml@0.20.6") exit 0;; esac\n'
+        'echo "npm $*: the rehearsal knows no such installation" >&2; exit 1\n',
+        "cml": f'exec "{sys.executable}" "{Path(__file__).with_name("cml.py")}" "$@"\n',
+    }
+    folder.mkdir()
+    for name, script in commands.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def open_pull(
+    stage: Stage, number: int, branch: str, files: dict[str, tuple[str, str]], fork: str = ""
+) -> dict[str, Any]:
+    """Open a pull request that replaces texts in files."""
+    commit = stage.remote.change(branch, files)
+    return announce(stage, number, branch, commit, fork)
+
+
+def announce(stage: Stage, number: int, branch: str, commit: str, fork: str = "") -> dict[str, Any]:
+    """Tell GitHub of a pull request's newest commit, and lay its merge out."""
+    stage.remote.merge(branch, number)
+    base = stage.remote.find("main")
+    pull = events.open_pull_request(REPOSITORY, branch, commit, base_sha=base, number=number, fork=fork)
+    stage.github.pulls[:] = [other for other in stage.github.pulls if other["number"] != number] + [pull]
+    return pull
+
+
+def read_comment(stage: Stage, number: int) -> str:
+    """Read the one comment of a pull request; empty where there is none or more than one."""
+    comments = stage.github.comments.get(number, [])
+    return comments[0]["body"] if len(comments) == 1 else ""
+
+
+def report(
+    stage: Stage,
+    title: str,
+    pull: dict[str, Any],
+    conclusion: str,
+    expected: str = "success",
+    event: str = "pull_request",
+) -> None:
+    """Let report.yml follow the run before it."""
+    run_id = stage.runs
+    stage.remote.check_out("origin/main")
+    stage.play(title, "report.yml", events.workflow_run(pull, "Train", conclusion, run_id, event), expected)
+
+
+def rehearse_change(stage: Stage) -> None:
+    """A person edits params.yaml in the browser, sees what it does, and has the pipeline run for her."""
+    title = "pull request that edits params.yaml"
+    pull = open_pull(stage, 1, "better", {"params.yaml": ("max_iter: 500", "max_iter: 400")})
+    stage.play(title, "check.yml", events.pull_request(pull), " ".join(["success"] * 8), FEW_TESTS)
+    stage.play(title, "train.yml", events.pull_request(pull), "failure success")
+    report(stage, title, pull, "failure")
+    comment = read_comment(stage, 1)
+    stage.expect("the comment begins with the verdict", comment.startswith("## \u2705 pass"))
+    stage.expect(
+        "the comment says that the lock is stale", "`dvc.lock` is stale" in comment and "make pipeline &&" in comment
+    )
+    stage.expect("the check is red", stage.github.check_runs[-1]["conclusion"] == "failure")
+    stage.play(title, "reproduce.yml", events.pull_request(pull, label="wontfix"), "skipped skipped")
+    stage.remote.check_out("origin/better")
+    stage.play(title, "reproduce.yml", events.pull_request(pull, label="reproduce"), "success success")
+    started = [(run["workflow"], run["ref"]) for run in stage.github.dispatches]
+    stage.expect(
+        "the checks were started on the branch", started == [("check.yml", "better"), ("train.yml", "better")]
+    )
+    commit = stage.remote.find("better")
+    stage.expect("the branch has a new commit", commit != pull["head"]["sha"])
+    stage.remote.check_out("origin/better")
+    pull = announce(stage, 1, "better", commit)
+    stage.remote.check_out(commit)
+    dispatched = events.workflow_dispatch(REPOSITORY, "train.yml", {}, ref="refs/heads/better")
+    stage.play("reproduced branch", "train.yml", dispatched, "success success")
+    report(stage, "reproduced branch", pull, "success", event="workflow_dispatch")
+    comment = read_comment(stage, 1)
+    stage.expect("the same comment says now that all is well", "pass" in comment and "stale" not in comment)
+    stage.expect("the check is green", stage.github.check_runs[-1]["conclusion"] == "success")
+
+
+def rehearse_worsening(stage: Stage) -> None:
+    """A pull request makes the model worse."""
+    title = "pull request that makes the model worse"
+    pull = open_pull(stage, 2, "worse", {"params.yaml": ("max_iter: 500", "max_iter: 20")})
+    stage.play(title, "train.yml", events.pull_request(pull), "failure failure")
+    report(stage, title, pull, "failure")
+    first = read_comment(stage, 2).partition("\n")[0]
+    stage.expect("the first line says why", "refuse" in first and "worse" in first)
+
+
+def rehearse_fork(stage: Stage) -> None:
+    """A stranger's fork changes nothing of the model; then it tries what it may not."""
+    title = "pull request from a fork"
+    pull = open_pull(stage, 3, "typo", {"README.md": ("Fork it", "Copy it")}, FORK)
+    stage.play(title, "check.yml", events.pull_request(pull, actor="stranger"), " ".join(["success"] * 8), DRY)
+    stage.play(title, "train.yml", events.pull_request(pull, actor="stranger"), "success success")
+    run_id = stage.runs
+    report(stage, title, pull, "success")
+    stage.expect("the comment says unchanged", "unchanged" in read_comment(stage, 3).partition("\n")[0])
+    stage.play(title, "reproduce.yml", events.pull_request(pull, label="reproduce"), "skipped skipped")
+    facts = json.loads((stage.folder / "store" / "artifacts" / str(run_id) / "report" / "report.json").read_text())
+    before = len(stage.github.list_writes())
+    stage.runs += 1
+    stage.github.artifacts[stage.runs] = {
+        "report": zip_files({"report.json": json.dumps({**facts, "commit": "f" * 40}).encode()})
+    }
+    report(stage, "fork that lies about its commit", pull, "success", "failure")
+    stage.expect("nothing was written for the liar", len(stage.github.list_writes()) == before)
+
+
+def rehearse_dependabot(stage: Stage) -> None:
+    """Dependabot brings a newer action."""
+    title = "pull request by Dependabot"
+    pull = open_pull(stage, 4, "dependabot/actions", {".github/workflows/check.yml": ("# v7.0.1", "# v7.0.2")})
+    stage.play(title, "check.yml", events.pull_request(pull, actor=events.BOT), " ".join(["success"] * 8), DRY)
+    stage.play(title, "train.yml", events.pull_request(pull, actor=events.BOT), "success success")
+    report(stage, title, pull, "success")
+
+
+def rehearse_merge(stage: Stage) -> None:
+    """The change goes through the merge queue, and is pushed to main."""
+    before = stage.remote.find("main")
+    commit = stage.remote.merge("better", 1)
+    queued = events.merge_group(REPOSITORY, commit, before)
+    stage.play("merge queue", "check.yml", queued, " ".join(["success"] * 8), DRY)
+    stage.play("merge queue", "train.yml", queued, "success success")
+    stage.remote.push_main(commit)
+    pushed = events.push(REPOSITORY, commit, before)
+    stage.play("push to main", "check.yml", pushed, " ".join(["success"] * 8), DRY)
+    stage.play("push to main", "train.yml", pushed, "success success")
+    stage.expect("main's cache was saved", any((stage.folder / "store").glob("caches/*")))
+    report(stage, "push to main", stage.github.pulls[0], "success", "skipped", "push")
+
+
+def rehearse(folder: Path, scenarios: list[Callable[[Stage], None]]) -> Stage:
+    """Play scenarios one after the other against one remote and one GitHub."""
+    github = Repository(full_name=REPOSITORY)
+    kept = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
+    path = f"{install_stand_ins(folder / 'bin')}{os.pathsep}{os.environ['PATH']}"
+    with serve_github(github, folder) as spoken, serve_vulnerabilities() as database:
+        env = {
+            **kept,
+            **spoken,
+            "PATH": path,
+            "CI": "true",
+            "AUDIT": f"--vulnerability-service osv --osv-url {database}",
+        }
+        stage = Stage(make_remote(Path.cwd(), folder), github, folder, env)
+        for scenario in scenarios:
+            scenario(stage)
+    return stage
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the scenarios named, or all."""
+    named = sys.argv[1:] if argv is None else argv
+    everything = (rehearse_change, rehearse_worsening, rehearse_fork, rehearse_dependabot, rehearse_merge)
+    chosen = [
+        scenario for scenario in everything if not named or scenario.__name__.removeprefix("rehearse_") in named
+    ]
+    with tempfile.TemporaryDirectory(prefix="ci-") as folder:
+        stage = rehearse(Path(folder), chosen)
+    print()
+    print("\n".join(align_columns([("event", "workflow", "job", "result", "run"), *stage.rows])))
+    if stage.faults:
+        raise RefusedError("\n".join([f"{len(stage.faults)} came out otherwise", *stage.faults]))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def append_to(variable: str, text: str) -> None:
-    """Append to the file that an environment variable names, as GitHub's runner gives them; nothing where it is unset."""
+    """Append to the file that a variable of GitHub's runner names; nothing elsewhere."""
     if path := os.environ.get(variable):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)

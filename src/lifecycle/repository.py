@@ -281,14 +281,14 @@ def list_absent(lock: Mapping[str, Any]) -> list[str]:
     return [path for path in pushed if not _holds(remote, str(find_hash(lock, path)))]
 
 
-def _list_pushed(pipeline: Mapping[str, Any]) -> Iterator[str]:
+def _list_pushed(pipeline: Mapping[str, Any]) -> list[str]:
     """List the outputs whose bytes go to the remote: those that are cached, and not kept from it."""
-    for stage in (pipeline.get("stages") or {}).values():
-        for kind in ("outs", "metrics", "plots"):
-            for entry in stage.get(kind) or []:
-                path, options = next(iter(entry.items())) if isinstance(entry, dict) else (entry, {})
-                if options.get("cache", True) and options.get("push", True):
-                    yield path
+    stages = (pipeline.get("stages") or {}).values()
+    entries = [entry for stage in stages for kind in ("outs", "metrics", "plots") for entry in stage.get(kind) or []]
+    options = {
+        name: how for entry in entries for name, how in (entry if isinstance(entry, dict) else {entry: {}}).items()
+    }
+    return [path for path, how in options.items() if how.get("cache", True) and how.get("push", True)]
 
 
 def _holds(remote: Any, md5: str) -> bool:

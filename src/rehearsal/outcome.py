@@ -55,16 +55,24 @@ def read_jobs(name: str, job: Mapping[str, Any], records: list[dict[str, Any]]) 
     if not entries:
         steps = tuple(Step(name_step(step), "skipped", {}) for step in job.get("steps", []))
         return [Job(name, str(job.get("name", name)), "skipped", steps, "", "")]
-    return [read_job(name, job, json.loads(matrix), lines) for matrix, lines in entries.items()]
+    return [read_job(name, job, json.loads(matrix), lines) for matrix, lines in sorted(entries.items())]
 
 
 def read_job(name: str, job: Mapping[str, Any], matrix: Mapping[str, Any], records: list[dict[str, Any]]) -> Job:
     """Read what became of one job that was started; one without a result did not come to its end."""
     result = next((record["jobResult"] for record in records if "jobResult" in record), "failure")
+    # Act has one result for a whole matrix: an entry that ends after one that failed is called failed as well.
+    if matrix and result == "failure" and records[-1].get("jobResult") and not find_error(records):
+        result = "success"
     steps = tuple(read_step(number, step, records) for number, step in enumerate(job["steps"]))
     log = "".join(f"{record['msg'].rstrip()}\n" for record in records)
     summary = "".join(record["content"] for record in records if record.get("command") == "summary")
     return Job(name, name_job(name, job, matrix), result, steps, log, summary)
+
+
+def find_error(records: list[dict[str, Any]]) -> bool:
+    """Tell whether act met an error; what a command itself calls one is not among them."""
+    return any(record["level"] == "error" for record in records)
 
 
 def read_step(number: int, step: Mapping[str, Any], records: list[dict[str, Any]]) -> Step:
@@ -72,9 +80,8 @@ def read_step(number: int, step: Mapping[str, Any], records: list[dict[str, Any]
     within = [record for record in records if record.get("stepID", [""])[0] == step.get("id", str(number))]
     own = [record for record in within if len(record["stepID"]) == 1 and record["stage"] == "Main"]
     results = [record["stepResult"] for record in own if "stepResult" in record]
-    broken = any(record["level"] == "error" for record in own)
     outputs = {record["name"]: record["arg"] for record in within if record.get("command") == "set-output"}
-    return Step(name_step(step), results[-1] if results else "failure" if broken else "skipped", outputs)
+    return Step(name_step(step), results[-1] if results else "failure" if find_error(own) else "skipped", outputs)
 
 
 def name_step(step: Mapping[str, Any]) -> str:

@@ -92,7 +92,7 @@ def test_job_and_step_are_skipped_by_their_conditions(folder: Path) -> None:
 
 
 def test_matrix_gives_one_job_per_entry(folder: Path) -> None:
-    strategy = "{ fail-fast: false, matrix: { part: [one, two], os: [ubuntu-24.04-arm] } }"
+    strategy = "{ fail-fast: false, max-parallel: 1, matrix: { part: [two, one], os: [ubuntu-24.04-arm] } }"
     named = write_job(
         "each", 'run: test "${{ matrix.part }}" = one', strategy=strategy, name="Part ${{ matrix.part }}"
     )
@@ -165,6 +165,7 @@ def test_settings_reach_the_steps_and_secrets_stay_out_of_the_log(folder: Path, 
         (pull_request(PULL, label="run"), "contains(github.event.pull_request.labels.*.name, 'run')", "true"),
         (merge_group(REPOSITORY, "d" * 40, "e" * 40), "github.event.merge_group.base_sha", "e" * 40),
         (merge_group(REPOSITORY, "d" * 40, "e" * 40), "github.sha", "d" * 40),
+        (merge_group(REPOSITORY, "d", "e"), "github.ref", "refs/heads/gh-readonly-queue/main/pr-1-e"),
         (push(REPOSITORY, "f" * 40), "github.sha", "f" * 40),
         (workflow_run(PULL, "Test"), "github.event.workflow_run.pull_requests[0].number", "7"),
         (workflow_run(FORKED, "Test", run_id=5), "github.event.workflow_run.id", "5"),

@@ -5,6 +5,7 @@ lies between them is an archive that is read as data. Needs the standard library
 """
 
 import argparse
+import os
 import re
 import subprocess
 import tarfile
@@ -14,20 +15,16 @@ from pathlib import Path
 from lifecycle.errors import RefusedError, run
 
 ARCHIVE = Path("out/results.tar")
-# What a run of the pipeline may change in Git: the lock, the metrics and plot data, and the store inside the repository.
+# What a run may change in Git: the lock, the metrics and plot data, and the store inside the repository.
 ALLOWED = re.compile(
-    r"dvc\.lock|out/[a-z_]+\.json|out/plots/[a-z_]+\.json|\.dvc/sample-store/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?"
+    r"dvc\.lock|out/([a-z_]+/)?[a-z_]+\.json|\.dvc/sample-store/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?"
 )
 MOST_BYTES = 100_000_000
 WORKFLOWS = ("check.yml", "train.yml")
 # Git asks gh for the token, so that it stands in no argument and in no file.
 CREDENTIALS = ("-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential")
-AUTHOR = (
-    "-c",
-    "user.name=github-actions[bot]",
-    "-c",
-    "user.email=41898282+github-actions[bot]@users.noreply.github.com",
-)
+BOT = "github-actions[bot]"
+AUTHOR = ("-c", f"user.name={BOT}", "-c", f"user.email=41898282+{BOT}@users.noreply.github.com")
 
 
 def run_tool(folder: Path, *command: str) -> str:
@@ -61,7 +58,7 @@ def unpack(archive: Path, folder: Path) -> list[str]:
             contents = dict(_read_members(source))
     except tarfile.TarError as error:
         raise RefusedError(f"{archive.name} is no archive of results: {error}") from error
-    for name, content in contents.items():
+    for name in contents:
         path = folder / name
         if folder.resolve() not in path.resolve().parents or path.is_symlink():
             raise RefusedError(f"{name} leads out of the branch's folder.")
@@ -108,7 +105,9 @@ def commit(archive: Path, folder: Path, branch: str) -> str:
     run_tool(folder, "git", *AUTHOR, "commit", "--quiet", "--message", "Reproduce the pipeline")
     run_tool(folder, "git", *CREDENTIALS, "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
     for workflow in WORKFLOWS:
-        run_tool(folder, "gh", "workflow", "run", workflow, "--ref", branch)
+        run_tool(
+            folder, "gh", "workflow", "run", workflow, "--repo", os.environ["GITHUB_REPOSITORY"], "--ref", branch
+        )
     return f"Committed {len(names)} files to {branch}, and started {' and '.join(WORKFLOWS)}."
 
 

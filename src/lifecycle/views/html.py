@@ -45,10 +45,9 @@ def render_page(title: str, page: str, card: str, plots: Mapping[str, Path]) -> 
     pictures = "\n".join(_embed(name, path) for name, path in plots.items())
     body = renderer.render(_drop_fences(page, "```mermaid"))
     described = MarkdownIt("commonmark", {"html": False}).enable("table").render(_drop_pictures(card))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n<h2>Plots</h2>\n{pictures}\n<hr>\n{described}\n</body>\n</html>\n"
-    )
+    head = f'<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n<style>{STYLE}</style>'
+    body = f"{body}\n<h2>Plots</h2>\n{pictures}\n<hr>\n{described}"
+    return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
 def _embed(name: str, path: Path) -> str:

@@ -35,13 +35,17 @@ class Remote:
     def change(self, branch: str, files: dict[str, tuple[str, str]]) -> str:
         """Replace a text in each of some files on a branch that leaves main; return the branch's commit."""
         call_git(self.clone, "checkout", "--quiet", "-B", branch, "origin/main")
+        self.replace(files)
+        return self.commit(f"Change {', '.join(files)}", branch)
+
+    def replace(self, files: dict[str, tuple[str, str]]) -> None:
+        """Replace a text in each of some files of the clone."""
         for name, (old, new) in files.items():
             path = self.clone / name
             content = path.read_text(encoding="utf-8")
             if old not in content:
                 raise ValueError(f"{name} holds no {old!r}")
             path.write_text(content.replace(old, new, 1), encoding="utf-8")
-        return self.commit(f"Change {', '.join(files)}", branch)
 
     def merge(self, branch: str, number: int) -> str:
         """Lay the merge of a branch into main down as GitHub does, at refs/pull/N/merge; return its commit."""

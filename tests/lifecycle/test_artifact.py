@@ -44,7 +44,7 @@ def make_facts():
         "uncommitted": True,
         "tolerance": 0.02,
         "slice_tolerance": 0.1,
-        "confidence": 0.9,
+        "confidence": 0.95,
         "metrics": [make_metric("mean_absolute_error", True, 1.9, 2.0), make_metric("r2_score", False, 0.75, 0.7)],
         "slices": [make_slice("Sunday", 3.0, 2.0, 0.5), make_slice("Monday", 1.5, 1.6, -0.0625)],
         "months": [make_month("2024-01", None, 90), make_month("2024-02", 100, 90)],

@@ -1,0 +1,238 @@
+"""What the workflows may do, read from their files: the rehearsal cannot model permissions, filters or concurrency.
+
+A defect that is planted in a workflow is found by this file's checks or by one of the linters that `make lint` runs.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lifecycle.errors import MisuseError
+from rehearsal.stand_ins import check_workflow
+from tests.tools import require_tool
+
+ROOT = Path(__file__).parents[1]
+NAMES = sorted(path.name for path in (ROOT / ".github/workflows").glob("*.yml"))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+# What a step needs of the token, and nothing else may be granted.
+NEEDS = {
+    r"actions/checkout@": {"contents": "read"},
+    r"aws-actions/configure-aws-credentials@": {"id-token": "write"},
+    r"-m lifecycle\.github\.comment": {"actions": "read", "checks": "write", "pull-requests": "write"},
+    r"-m lifecycle\.github\.results commit": {"actions": "write", "contents": "write"},
+}
+RANKS = ("read", "write")
+PINNED = re.compile(r"uses: (\./\S+ # zizmor|[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)")
+# Conditions that only a branch of the repository itself can meet.
+OWN_BRANCH = "github.event.pull_request.head.repo.full_name == github.repository"
+
+
+def read_workflow(path: Path) -> dict[str, Any]:
+    """Read a workflow; YAML takes its key ``on`` for true."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {"on" if key is True else key: value for key, value in content.items()}
+
+
+def list_events(workflow: dict[str, Any]) -> set[str]:
+    """List what starts a workflow."""
+    return set(workflow["on"])
+
+
+def list_faults(folder: Path) -> Iterator[str]:
+    """List what is wrong with the workflows of a .github folder; a line each, beginning with the file's name."""
+    for path in sorted((folder / "workflows").glob("*.yml")):
+        workflow, text = read_workflow(path), path.read_text(encoding="utf-8")
+        for fault in (*list_shape_faults(workflow, text), *list_trust_faults(workflow, text)):
+            yield f"{path.name}: {fault}"
+        try:
+            check_workflow(path, folder.parent)
+        except MisuseError as error:
+            yield f"{path.name}: {error}"
+
+
+def list_shape_faults(workflow: dict[str, Any], text: str) -> Iterator[str]:
+    """List what every workflow must have and lacks."""
+    if workflow.get("permissions") != {}:
+        yield "the top grants permissions"
+    if "cancel-in-progress" not in workflow.get("concurrency", {}):
+        yield "no concurrency is set"
+    if workflow.get("defaults") != {"run": {"shell": "bash"}}:
+        yield "the shell is not bash, which stops at the first fault"
+    for line in re.findall(r"uses: .*", text):
+        if not PINNED.fullmatch(line.split(" # zizmor")[0] + " # zizmor" if line.startswith("uses: ./") else line):
+            yield f"{line} is not pinned to a commit with its version beside it"
+    for name, job in workflow["jobs"].items():
+        if "timeout-minutes" not in job:
+            yield f"job {name} has no timeout-minutes"
+        for step in job["steps"]:
+            if "${{" in step.get("run", ""):
+                yield f"job {name} writes an expression into a command"
+            if (
+                step.get("uses", "").startswith("actions/checkout@")
+                and step["with"].get("persist-credentials") is not False
+            ):
+                yield f"job {name} leaves the token in the checkout"
+
+
+def list_trust_faults(workflow: dict[str, Any], text: str) -> Iterator[str]:
+    """List permissions that a job lacks or has in vain, and what a stranger's code could reach."""
+    if "pull_request_target" in workflow["on"]:
+        yield "pull_request_target runs with the base's rights on a stranger's event"
+    if "secrets." in text:
+        yield "a secret is used; the template needs none"
+    for name, job in workflow["jobs"].items():
+        granted, needed = job.get("permissions"), find_needs(job)
+        if granted != needed:
+            yield f"job {name} is granted {granted}, and its steps need {needed}"
+        writes = {scope for scope, level in (granted or {}).items() if level == "write"}
+        runs_strangers = "pull_request" in workflow["on"] and not is_own(workflow, job)
+        if writes and runs_strangers:
+            yield f"job {name} runs a fork's code and may write {', '.join(sorted(writes))}"
+        if "workflow_run" in workflow["on"]:
+            for step in job["steps"]:
+                if step.get("uses", "").startswith("actions/checkout@") and {"ref", "repository"} & set(step["with"]):
+                    yield f"job {name} checks something else than the default branch out"
+
+
+def is_own(workflow: dict[str, Any], job: dict[str, Any]) -> bool:
+    """Tell whether a job, or one that it waits for, runs for the repository's own branches alone."""
+    needs = job.get("needs", [])
+    before = [workflow["jobs"][name] for name in ([needs] if isinstance(needs, str) else needs)]
+    # A job that runs whatever became of those before it is not held back by their conditions.
+    bound = not re.search(r"always\(\)|cancelled\(\)|failure\(\)", str(job.get("if", "")))
+    return OWN_BRANCH in " ".join(str(job.get("if", "")).split()) or (
+        bound and any(is_own(workflow, one) for one in before)
+    )
+
+
+def find_needs(job: dict[str, Any]) -> dict[str, str]:
+    """Find the permissions that a job's steps need."""
+    found: dict[str, str] = {}
+    for step in job["steps"]:
+        for pattern, scopes in NEEDS.items():
+            if re.search(pattern, step.get("uses", "") + step.get("run", "")):
+                for scope, level in scopes.items():
+                    found[scope] = max(found.get(scope, "read"), level, key=RANKS.index)
+    return dict(sorted(found.items()))
+
+
+def test_workflows_do_what_they_may_and_no_more() -> None:
+    assert NAMES
+    assert not list(list_faults(ROOT / ".github"))
+
+
+def test_each_permission_has_its_reason_beside_it() -> None:
+    for name in NAMES:
+        text = (ROOT / ".github/workflows" / name).read_text(encoding="utf-8")
+        for line in re.findall(
+            r"^ +(?:actions|checks|contents|id-token|pull-requests): (?:read|write).*", text, re.M
+        ):
+            assert re.search(r" # to \w+", line), f"{name}: {line}"
+
+
+def test_only_the_report_may_write_on_pull_requests_and_it_runs_the_default_branch() -> None:
+    workflows = {name: read_workflow(ROOT / ".github/workflows" / name) for name in NAMES}
+    writing = {
+        name
+        for name, workflow in workflows.items()
+        for job in workflow["jobs"].values()
+        if (job["permissions"] or {}).get("pull-requests") == "write"
+    }
+
+    assert writing == {"report.yml"}
+    assert list_events(workflows["report.yml"]) == {"workflow_run"}
+    assert workflows["report.yml"]["on"]["workflow_run"]["workflows"] == [workflows["train.yml"]["name"]]
+
+
+def test_checks_run_on_pull_requests_on_main_in_the_queue_and_by_hand() -> None:
+    for name in ("check.yml", "train.yml"):
+        workflow = read_workflow(ROOT / ".github/workflows" / name)
+
+        assert list_events(workflow) == {"pull_request", "merge_group", "push", "workflow_dispatch"}
+        assert workflow["on"]["push"] == {"branches": ["main"]}
+        # A newer commit of a pull request replaces the run; nothing else is ever cut short.
+        assert workflow["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
+
+
+def test_commands_are_make_targets_that_exist_or_modules() -> None:
+    for name in NAMES:
+        for job in read_workflow(ROOT / ".github/workflows" / name)["jobs"].values():
+            for step in job["steps"]:
+                if target := re.match(r"make ([a-z]+)", step.get("run", "")):
+                    assert f"\n{target[1]}: " in MAKEFILE, f"{name}: make {target[1]}"
+                if module := re.search(r"-m lifecycle\.([\w.]+)", step.get("run", "")):
+                    assert (ROOT / f"src/lifecycle/{module[1].replace('.', '/')}.py").exists(), name
+
+
+# A defect of each kind in each workflow: what is replaced, and by what.
+WRONG_OUTPUT = {
+    "check.yml": ("needs.*.result", "needs.lint.outputs.result"),
+    "train.yml": ("needs.lock.outputs.outcome", "needs.lock.outputs.outcomes"),
+    "report.yml": ("github.token", "steps.token.outputs.token"),
+    "reproduce.yml": ("env.BRANCH", "needs.reproduce.outputs.branch"),
+}
+TYPO_IN_IF = {
+    "check.yml": ("if: always()", "if: allways()"),
+    "train.yml": ("steps.report.outcome", "steps.reprot.outcome"),
+    "report.yml": ("github.event.workflow_run.event != 'push'", "github.evnt.workflow_run.event != 'push'"),
+    "reproduce.yml": ("github.event_name == 'pull_request'", "github.event_nam == 'pull_request'"),
+}
+UNQUOTED = {
+    "check.yml": ('echo "$RESULTS"', "echo $RESULTS"),
+    "train.yml": ('BASE="$BASE"', "BASE=$BASE"),
+    "report.yml": (
+        ".venv/bin/python -m lifecycle.github.comment",
+        ".venv/bin/python -m lifecycle.github.comment $GH_TOKEN",
+    ),
+    "reproduce.yml": ('"$BRANCH"', "$BRANCH"),
+}
+DEFECTS = {
+    "a wrong output name": WRONG_OUTPUT,
+    "a missing permission": {name: (r"(?m)^ +contents: .*\n", "") for name in NAMES},
+    "an unpinned action": {
+        name: (r"actions/checkout@[0-9a-f]{40} # v[\d.]+", "actions/checkout@v7") for name in NAMES
+    },
+    "a typo in an if": TYPO_IN_IF,
+    "an unquoted variable": UNQUOTED,
+}
+
+
+def lint(folder: Path) -> str:
+    """Say what zizmor and actionlint find, with the commands of `make lint`."""
+    run = {"cwd": folder.parent, "capture_output": True, "text": True, "check": False}
+    shellcheck, zizmor = require_tool("shellcheck"), require_tool("zizmor")
+    package = re.search(r"^actionlint := go run (\S+)$", MAKEFILE, re.M)
+    assert package
+    actionlint = [require_tool("go"), "run", package[1], "-shellcheck", shellcheck]
+    files = [str(path) for path in sorted((folder / "workflows").glob("*.yml"))]
+    found = subprocess.run([*actionlint, *files], **run)
+    unsafe = subprocess.run([zizmor, "-q", "--offline", "--no-progress", "--format", "json", str(folder)], **run)
+    assert found.returncode in (0, 1), found.stderr
+    return found.stdout + "".join(finding["ident"] for finding in json.loads(unsafe.stdout))
+
+
+@pytest.mark.parametrize("kind", DEFECTS)
+@pytest.mark.parametrize("name", NAMES)
+def test_defect_is_found(name: str, kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / ".github"
+    shutil.copytree(ROOT / ".github", folder)
+    path = folder / "workflows" / name
+    text = path.read_text(encoding="utf-8")
+    old, new = DEFECTS[kind][name]
+    pattern = old if kind in ("a missing permission", "an unpinned action") else re.escape(old)
+    defective, count = re.subn(pattern, new.replace("\\", r"\\"), text, count=1)
+    assert count, f"{name} holds no {old}"
+    path.write_text(defective, encoding="utf-8")
+
+    assert list(list_faults(folder)) or lint(folder)
+
+
+def test_linters_find_nothing_in_the_workflows_as_they_are() -> None:
+    assert lint(ROOT / ".github") == ""

@@ -15,6 +15,7 @@ from lifecycle.paths import OUT
 from tests.bench.line import Line
 from tests.bench.predicting import measure_prediction, measure_start
 from tests.bench.preparing import measure_memory, measure_speed
+from tests.bench.reviewing import measure_review
 
 # What is measured, and what it is measured against.
 LIBRARIES = ("numpy", "pyarrow", "pandas", "scikit-learn", "onnxruntime")
@@ -37,6 +38,8 @@ def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
         os.chdir(work)
     with tempfile.TemporaryDirectory(dir=OUT) as folder:
         yield from measure_memory(Path(folder), params)
+    with tempfile.TemporaryDirectory() as folder:
+        yield from measure_review(Path(folder))
 
 
 def main() -> int:

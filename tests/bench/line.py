@@ -20,7 +20,7 @@ class Line:
         return above and (self.ceiling is None or self.figure <= self.ceiling)
 
     def __str__(self) -> str:
-        limit = f">= {self.floor:g}" if self.floor is not None else f"<= {self.ceiling:g}"
-        return (
-            f"{'ok    ' if self.holds else 'MISSED'} {self.figure:9.4g}  {limit:8}  {self.what}\n{'':28}{self.note}"
-        )
+        limit = f">= {self.floor:g}" if self.floor is not None else ""
+        limit += f"<= {self.ceiling:g}" if self.ceiling is not None else ""
+        mark = ("ok" if limit else "") if self.holds else "MISSED"
+        return f"{mark:6} {self.figure:9.4g}  {limit:8}  {self.what}\n{'':28}{self.note}"

@@ -25,6 +25,11 @@ from lifecycle.views.report_details import draw_chart, write_data, write_folds, 
 # GitHub takes 65,536 characters; the rest is for what a bot puts around the page.
 MOST_CHARACTERS = 60_000
 MOST_WORSE, MOST_LINES = 8, 6
+LOCK_WORDS = {
+    "stale": "is stale",
+    "different": "is different from what a run makes",
+    "unavailable": "names bytes that are unavailable",
+}
 FIGURES = ("base", "value", "low", "high", "baseline")
 MARKS = {"pass": "✅", "refuse": "❌", "unchanged": "⚪"}
 Facts = Mapping[str, Any]
@@ -96,8 +101,8 @@ def _write_alerts(report: Facts) -> list[str]:
     mend = MEND.get(lock["state"]) if lock else None
     faults = [escape_text(reason) for reason in report["reasons"]]
     if lock and mend:
-        faults.append(f"{quote_code(LOCK)} is {escape_text(lock['state'])}, so it cannot be merged as it is:")
-        faults += [f"&nbsp;&nbsp;{escape_text(reason)}" for reason in lock["reasons"]]
+        why = "; ".join(escape_text(reason) for reason in lock["reasons"][:MOST_LINES])
+        faults.append(f"{quote_code(LOCK)} {LOCK_WORDS[lock['state']]}, so this cannot be merged as it is: {why}")
     elif lock:
         notes += [escape_text(reason) for reason in lock["reasons"]]
     how = f"Mend {quote_code(LOCK)} with the label `reproduce` on the pull request, or by hand:"

@@ -1,0 +1,105 @@
+"""Results: what crosses from the job that ran a branch's code to the one that may push."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from conftest import run_git
+
+from lifecycle.errors import RefusedError
+from lifecycle.github.results import MOST_BYTES, pack, unpack
+
+BLOB = f".dvc/sample-store/files/md5/ab/{'c' * 30}"
+
+
+@pytest.fixture(name="branch")
+def fixture_branch(tmp_path: Path) -> Path:
+    """A checkout of a branch."""
+    folder = tmp_path / "branch"
+    (folder / "out").mkdir(parents=True)
+    (folder / "dvc.lock").write_text("old")
+    (folder / "out/metrics.json").write_text("old")
+    (folder / ".gitignore").write_text("/out/model.onnx\n")
+    run_git(folder, "init", "--quiet")
+    run_git(folder, "add", "--all")
+    run_git(folder, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "Begin")
+    return folder
+
+
+def write_archive(path: Path, name: str, content: bytes = b"new", **changes: object) -> Path:
+    """Write an archive with one good file and another one."""
+    with tarfile.open(path, "w") as archive:
+        for member, data in (("dvc.lock", b"new"), (name, content)):
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            if member == name:
+                for key, value in changes.items():
+                    setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_what_a_run_changed_arrives_and_nothing_else(branch: Path, tmp_path: Path) -> None:
+    for name in ("dvc.lock", "out/metrics.json", "out/model.onnx", BLOB, "src/lifecycle/gate.py"):
+        (branch / name).parent.mkdir(parents=True, exist_ok=True)
+        (branch / name).write_text("new")
+
+    packed = pack(branch, tmp_path / "results.tar")
+    run_git(branch, "checkout", "--quiet", "--", ".")
+    unpacked = unpack(tmp_path / "results.tar", branch)
+
+    assert sorted(packed) == sorted(unpacked) == sorted(["dvc.lock", "out/metrics.json", BLOB])
+    assert (branch / "dvc.lock").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".github/workflows/check.yml",
+        "src/lifecycle/gate.py",
+        "params.yaml",
+        "/etc/passwd",
+        "../dvc.lock",
+        "out/../../dvc.lock.json",
+        ".dvc/config",
+        f"{BLOB}/../../../../../config",
+        "dvc.lock\n",
+    ],
+)
+def test_other_names_are_refused_and_nothing_is_written(name: str, branch: Path, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="nothing that a run of the pipeline makes"):
+        unpack(write_archive(tmp_path / "results.tar", name), branch)
+
+    assert (branch / "dvc.lock").read_text() == "old"
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_links_and_other_kinds_are_refused(kind: bytes, branch: Path, tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "results.tar", BLOB, b"", type=kind, linkname="/etc/passwd")
+
+    with pytest.raises(RefusedError, match="nothing that a run"):
+        unpack(archive, branch)
+
+    assert (branch / "dvc.lock").read_text() == "old"
+
+
+def test_name_that_the_branch_has_made_a_link_is_refused(branch: Path, tmp_path: Path) -> None:
+    (branch / "out/metrics.json").unlink()
+    (branch / "out/metrics.json").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(RefusedError, match="leads out of"):
+        unpack(write_archive(tmp_path / "results.tar", "out/metrics.json"), branch)
+
+    assert not (tmp_path / "elsewhere").exists()
+    assert (branch / "dvc.lock").read_text() == "old"
+
+
+def test_too_much_and_what_is_no_archive_are_refused(branch: Path, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="more than"):
+        unpack(write_archive(tmp_path / "large.tar", BLOB, bytes(MOST_BYTES)), branch)
+    (tmp_path / "text").write_text("no archive")
+    with pytest.raises(RefusedError, match="no archive of results"):
+        unpack(tmp_path / "text", branch)
+
+    assert (branch / "dvc.lock").read_text() == "old"

@@ -204,16 +204,20 @@ DEFECTS = {
 }
 
 
+def call(command: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Call a linter, which ends with 1 where it finds something."""
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
 def lint(folder: Path) -> str:
     """Say what zizmor and actionlint find, with the commands of `make lint`."""
-    run = {"cwd": folder.parent, "capture_output": True, "text": True, "check": False}
     shellcheck, zizmor = require_tool("shellcheck"), require_tool("zizmor")
     package = re.search(r"^actionlint := go run (\S+)$", MAKEFILE, re.M)
     assert package
     actionlint = [require_tool("go"), "run", package[1], "-shellcheck", shellcheck]
     files = [str(path) for path in sorted((folder / "workflows").glob("*.yml"))]
-    found = subprocess.run([*actionlint, *files], **run)
-    unsafe = subprocess.run([zizmor, "-q", "--offline", "--no-progress", "--format", "json", str(folder)], **run)
+    found = call([*actionlint, *files], folder.parent)
+    unsafe = call([zizmor, "-q", "--offline", "--no-progress", "--format", "json", str(folder)], folder.parent)
     assert found.returncode in (0, 1), found.stderr
     return found.stdout + "".join(finding["ident"] for finding in json.loads(unsafe.stdout))
 

@@ -90,6 +90,18 @@ class RegistryParams(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$")
 
 
+class DeployParams(Section):
+    """How a new version proves itself in front of callers."""
+
+    canary_weight: Share
+    bake_seconds: float = Field(ge=0)
+    poll_seconds: float = Field(gt=0)
+    min_requests: int = Field(gt=0)
+    max_error_share: float = Field(ge=0, lt=1)
+    max_latency_ratio: float = Field(gt=1)
+    lease_seconds: float = Field(gt=0)
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -103,6 +115,7 @@ class Params(Section):
     gate: GateParams
     reproduce: ReproduceParams
     registry: RegistryParams
+    deploy: DeployParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

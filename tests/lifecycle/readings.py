@@ -89,7 +89,17 @@ PARAMS: dict[str, Any] = {
         "max_latency_ms": 2,
         "max_size_mb": 1,
     },
+    "reproduce": {"tolerance": 0.001},
     "registry": {"name": "readings"},
+    "deploy": {
+        "canary_weight": 0.2,
+        "bake_seconds": 2,
+        "poll_seconds": 0.2,
+        "min_requests": 5,
+        "max_error_share": 0.1,
+        "max_latency_ratio": 3.0,
+        "lease_seconds": 5,
+    },
 }
 
 

@@ -241,7 +241,6 @@ def rehearse_merge(stage: Stage) -> None:
     commit = stage.remote.merge("better", 1)
     queued = events.merge_group(REPOSITORY, commit, before)
     stage.play("merge queue", "check.yml", queued, " ".join(["success"] * 8), DRY)
-    stage.play("merge queue", "train.yml", queued, "success success")
     stage.remote.push_main(commit)
     pushed = events.push(REPOSITORY, commit, before)
     stage.play("push to main", "check.yml", pushed, " ".join(["success"] * 8), DRY)

@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
+.PHONY: help install bundle serve lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,12 @@ report: .venv/installed ## Say what changed: BASE=revision; writes out/report.js
 
 lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0]
 	@$(run) lifecycle.lineage $(VERSION)
+
+bundle: .venv/installed ## Pack the model for AWS Lambda: out/bundle.zip
+	@$(run) dvc pull -q out/model.onnx && $(run) lifecycle.bundle
+
+serve: .venv/installed ## Answer requests on loopback: [PORT=8080]
+	@$(run) dvc pull -q out/model.onnx && exec $(run) lifecycle.serve
 
 lint: .venv/installed ## Check the code's form and rules
 	.venv/bin/ruff format --check -q src tests && .venv/bin/ruff check -q src tests

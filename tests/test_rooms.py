@@ -32,7 +32,13 @@ WORDS = "trip taxi zone pickup dropoff duration borough green nyc passenger fare
 # Modules that cannot change a stage's result: parameters, names of files, messages and the seam.
 SHARED = {f"lifecycle.{name}" for name in ("errors", "params", "paths", "seam")}
 # What serving imports, and what it must do without.
-SERVING = ("lifecycle.predictor", "lifecycle.data.contract", f"{DOMAIN}.contract", f"{DOMAIN}.features")
+SERVING = (
+    "lifecycle.predictor",
+    "lifecycle.serve",
+    "lifecycle.data.contract",
+    f"{DOMAIN}.contract",
+    f"{DOMAIN}.features",
+)
 NOT_IN_SERVING = {"pandas", "pyarrow", "sklearn"}
 
 TOP_LEVEL = {"pyproject.toml", "README.md", "Makefile", "params.yaml", "dvc.yaml", "data.dvc", "dvc.lock"}

@@ -1,0 +1,167 @@
+"""Deploy a bundle: publish it, try it, give it a share of the traffic, watch it, and promote it or roll back.
+
+Every step looks first at what is there already, so that a deploy which was killed is ended by starting it again.
+"""
+
+import argparse
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lifecycle.delivery.answers import KnownAnswers, read_answers
+from lifecycle.delivery.lease import hold_lease
+from lifecycle.delivery.service import Service, open_service
+from lifecycle.errors import MisuseError, RefusedError, run
+from lifecycle.params import DeployParams, read_params
+from lifecycle.paths import OUT
+
+BUNDLE, FACTS = OUT / "bundle.zip", OUT / "bundle.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is deployed: the bundle's file, its SHA-256, and what it calls itself."""
+
+    path: Path
+    sha256: str
+    name: str
+
+
+def read_release(path: Path = BUNDLE, facts: Path = FACTS) -> Release:
+    """Read what the bundle says of itself.
+
+    Raises
+    ------
+    MisuseError
+        If there is no bundle.
+    """
+    try:
+        described = json.loads(facts.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MisuseError(f"{facts} is missing; build the bundle with: make bundle") from error
+    return Release(path, described["sha256"], f"{described['name']}@{described['version']}")
+
+
+def deploy(service: Service, release: Release, answers: KnownAnswers, params: DeployParams) -> str:
+    """Bring a release to all of the traffic, or leave the traffic where it was.
+
+    Parameters
+    ----------
+    service : Service
+        The function and its alias.
+    release : Release
+    answers : KnownAnswers
+        Requests whose right answers are known.
+    params : DeployParams
+
+    Returns
+    -------
+    str
+        The version that now serves.
+
+    Raises
+    ------
+    RefusedError
+        If the release is not what it should be, or did not prove itself; the champion then has all of the traffic.
+    """
+    version = service.publish(release.path, release.sha256, release.name)
+    log.info("deploy step=published version=%s release=%s", version, release.name)
+    if service.read_alias().version == version:
+        service.clear_canary()
+        log.info("deploy step=nothing version=%s reason=serves already", version)
+        return version
+    try:
+        answers.check(service, version)
+        log.info("deploy step=answered version=%s requests=%d", version, len(answers.rows))
+        start = service.start_canary(version, params.canary_weight)
+        log.info("deploy step=canary version=%s share=%g", version, params.canary_weight)
+        bake(service, version, start, answers, params)
+    except RefusedError as error:
+        service.clear_canary()
+        log.info("deploy step=rolled_back version=%s reason=%s", version, error)
+        raise
+    service.promote(version)
+    log.info("deploy step=promoted version=%s", version)
+    return version
+
+
+def bake(service: Service, version: str, start: float, answers: KnownAnswers, params: DeployParams) -> None:
+    """Watch a canary until its time is over.
+
+    Parameters
+    ----------
+    service : Service
+    version : str
+        The canary's.
+    start : float
+        When it got its share, in seconds since 1970; a deploy that was killed goes on from there.
+    answers : KnownAnswers
+    params : DeployParams
+
+    Raises
+    ------
+    RefusedError
+        If an alarm goes off, an answer is wrong, or it fails more often or answers more slowly than the champion may.
+    """
+    champion = service.read_alias().version
+    while True:
+        answers.check(service, version)
+        if alarms := service.list_alarms():
+            raise RefusedError(f"alarm {', '.join(alarms)} went off while {version} had a share of the traffic.")
+        canary, former = service.measure(version, start), service.measure(champion, start)
+        if canary.requests >= params.min_requests:
+            check_canary(canary.error_share, canary.latency_ms, former.latency_ms, params)
+        if time.time() - start >= params.bake_seconds:
+            log.info("deploy step=baked version=%s requests=%d errors=%d", version, canary.requests, canary.errors)
+            return
+        time.sleep(params.poll_seconds)
+
+
+def check_canary(error_share: float, latency_ms: float | None, former_ms: float | None, params: DeployParams) -> None:
+    """Hold what a canary did against what it may do; pure."""
+    if error_share > params.max_error_share:
+        raise RefusedError(
+            f"the canary failed in {error_share:.1%} of its requests; expected at most {params.max_error_share:.1%}."
+        )
+    if latency_ms is not None and former_ms and latency_ms > params.max_latency_ratio * former_ms:
+        raise RefusedError(
+            f"the canary takes {latency_ms:.1f} ms, the champion {former_ms:.1f} ms; expected at most "
+            f"{params.max_latency_ratio:g} times as long."
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Deploy out/bundle.zip, or roll back to the champion before."""
+    parser = argparse.ArgumentParser(prog="python -m lifecycle.deploy", description=main.__doc__)
+    parser.add_argument("--target", type=Path, required=True, help="file that `terraform output -json` wrote")
+    parser.add_argument("--rollback", action="store_true", help="give all traffic back to the champion before")
+    arguments = parser.parse_args(argv)
+    params = read_params().deploy
+    service = open_service(read_target(arguments.target))
+    holder = os.environ.get("GITHUB_RUN_ID") or f"process {os.getpid()}"
+    with hold_lease(service.bucket, holder, params.lease_seconds):
+        if arguments.rollback:
+            print(f"all traffic is on version {service.roll_back()} again")
+        else:
+            release = read_release()
+            print(f"version {deploy(service, release, read_answers(), params)} serves {release.name}")
+
+
+def read_target(path: Path) -> dict[str, Any]:
+    """Read Terraform's outputs: name -> value."""
+    try:
+        outputs = json.loads(path.read_text(encoding="utf-8"))
+        return {name: output["value"] for name, output in outputs.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MisuseError(f"{path} is not what `terraform output -json` writes: {error}.") from error
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Serving: what answers a request, and what packs it into one file."""

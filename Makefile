@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle serve lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
+.PHONY: help install bundle serve cloud lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -68,7 +68,10 @@ format: .venv/installed ## Bring the code into form
 	.venv/bin/ruff check -q --fix src tests && .venv/bin/ruff format -q src tests
 
 test: .venv/installed ## Run the tests
-	$(run) pytest --numprocesses auto --dist loadfile --cov --cov-report=term
+	$(run) pytest -m 'not cloud' --numprocesses auto --dist loadfile --cov --cov-report=term
+
+cloud: .venv/installed ## Run the tests of infra and deploy, with AWS on loopback; needs Terraform
+	$(run) pytest -m cloud --numprocesses auto --dist loadfile
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
 	@$(run) dvc pull -q out/model.onnx out/model.joblib && env -u OMP_WAIT_POLICY $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')

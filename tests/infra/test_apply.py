@@ -32,6 +32,8 @@ from tests.infra.terraform import (
     run_terraform,
 )
 
+pytestmark = pytest.mark.cloud
+
 STATE_BUCKET = f"{NAME}-state-{ACCOUNT}"
 PREFIX = f"{NAME}-staging"
 BACKEND = [f"-backend-config=bucket={STATE_BUCKET}", f"-backend-config=region={REGION}"]

@@ -6,6 +6,8 @@ import pytest
 
 from tests.infra.terraform import ROOT, call_terraform, copy_infra, init, run_terraform
 
+pytestmark = pytest.mark.cloud
+
 FOLDERS = ["", "bootstrap"]
 
 

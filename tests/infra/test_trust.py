@@ -18,6 +18,8 @@ from tests.infra.terraform import (
     read_planned,
 )
 
+pytestmark = pytest.mark.cloud
+
 Documents = dict[str, dict[str, Any]]
 
 PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"

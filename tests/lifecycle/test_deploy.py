@@ -207,6 +207,8 @@ from pathlib import Path
 from test_deploy import ANSWERS, PARAMS, TARGET, build
 from lifecycle.delivery.service import open_service
 from lifecycle.deploy import deploy
+
+pytestmark = pytest.mark.cloud
 class Killer(logging.Handler):
     def emit(self, record):
         if f"step={sys.argv[1]}" in record.getMessage():

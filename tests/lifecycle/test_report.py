@@ -92,6 +92,7 @@ def make_report(*arguments):
     return json.loads(Path("out/report.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.usefixtures("repository")
 def test_command_writes_facts_and_page_and_prints_the_verdict(capsys):
     report = make_report()
     page = Path("out/report.md").read_text(encoding="utf-8")
@@ -294,3 +295,18 @@ def test_other_features_of_the_same_rows_are_the_same_rows():
     assert has_same_test_rows(base, make_snapshot("t2", "d1", rows=50, missing=1)) is False
     assert has_same_test_rows(base, make_snapshot("t2", "d2", rows=50)) is False
     assert has_same_test_rows(Snapshot(), base) is None
+
+
+@pytest.mark.usefixtures("repository")
+def test_later_jobs_learn_the_outcome_and_the_run_page_the_report(monkeypatch, tmp_path):
+    for variable in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+        (tmp_path / variable).write_text("before\n", encoding="utf-8")
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+
+    make_report()
+
+    page = Path("out/report.md").read_text(encoding="utf-8")
+    verdict = page.splitlines()[0].removeprefix("## ")
+    assert (tmp_path / "GITHUB_OUTPUT").read_text() == f"before\noutcome=unchanged\nverdict={verdict}\n"
+    assert (tmp_path / "GITHUB_STEP_SUMMARY").read_text() == f"before\n{page}"
+    assert "<title>" in Path("out/report.html").read_text(encoding="utf-8")

@@ -12,6 +12,8 @@ from rehearsal.cloud.requests import Wanted
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import HANDLER, create_function, create_role, invoke, make_client, pack
 
+pytestmark = pytest.mark.cloud
+
 FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:model"
 Credentials = Mapping[str, str]
 

@@ -14,6 +14,8 @@ from rehearsal.cloud.monitoring import Delivery
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import create_function, invoke, make_client, wait_for
 
+pytestmark = pytest.mark.cloud
+
 METRIC_LINE = {
     "_aws": {
         "Timestamp": 1,

@@ -1,5 +1,6 @@
 """What the plots have in common: size, font, colours, marks, title, bars, and how they are rendered."""
 
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ PADDING_PX = 12
 LABELS_PX = 130
 # One of the fonts that vl-convert brings with it, so that the bytes do not depend on the machine's fonts.
 FONT = "Liberation Sans"
+NO_FONTS = Path(__file__).with_name("no_fonts.conf")
 # Okabe and Ito's palette, which the colour-blind can tell apart, and greys.
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#6B6B6B", "#D9D9D9"
 KINDS = {"domain": ["judged", "worst", "unjudged"], "range": [BLUE, ORANGE, PALE]}
@@ -125,6 +127,8 @@ def encode_number(field: str, title: str, **options: Any) -> Spec:
 
 def render_png(spec: Spec, path: Path) -> None:
     """Render a specification into a PNG file, offline; the same specification gives the same bytes."""
+    # Read when the first plot is rendered. A machine's font of the same name would take the place of vl-convert's.
+    os.environ["FONTCONFIG_FILE"] = str(NO_FONTS)
     # More pixels than points, for screens that have them; the picture is read at 600 pixels' width.
     # pylint: disable-next=no-member  # vl_convert is compiled, and pylint does not look inside
     path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGALITE_VERSION, scale=1.5))

@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle serve cloud lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
+.PHONY: help install bundle serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ test: .venv/installed ## Run the tests
 
 cloud: .venv/installed ## Run the tests of infra and deploy, with AWS on loopback; needs Terraform
 	$(run) pytest -m cloud --numprocesses auto --dist loadfile
+
+rehearse: bundle ## Bring the cloud up on loopback, deploy good and bad models under traffic; needs Terraform
+	@$(run) rehearsal.rehearse
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
 	@$(run) dvc pull -q out/model.onnx out/model.joblib && env -u OMP_WAIT_POLICY $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')

@@ -64,7 +64,8 @@ resource "aws_lambda_alias" "live" {
   function_version = aws_lambda_function.model.version
 
   lifecycle {
-    ignore_changes = [function_version, routing_config]
+    # The deploy also keeps in the description what it must know of the one before it.
+    ignore_changes = [description, function_version, routing_config]
   }
 }
 

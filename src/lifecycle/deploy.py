@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from lifecycle.delivery.answers import KnownAnswers, read_answers
@@ -20,6 +21,8 @@ from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import DeployParams, read_params
 from lifecycle.paths import OUT
 
+# As many answers make a median that one slow answer does not move.
+PROBES = 3
 BUNDLE, FACTS = OUT / "bundle.zip", OUT / "bundle.json"
 
 log = logging.getLogger(__name__)
@@ -111,8 +114,14 @@ def bake(service: Service, version: str, start: float, answers: KnownAnswers, pa
         If an alarm goes off, an answer is wrong, or it fails more often or answers more slowly than the champion may.
     """
     champion = service.read_alias().version
+    waits: dict[str, list[float]] = {version: [], champion: []}
     while True:
         answers.check(service, version)
+        # Asked in turn, so that both are measured also where callers are few.
+        for asked, took in waits.items():
+            took.append(answers.measure_ms(service, asked))
+        if len(waits[version]) >= PROBES:
+            check_canary(0.0, median(waits[version]), median(waits[champion]), params)
         if alarms := service.list_alarms():
             raise RefusedError(f"alarm {', '.join(alarms)} went off while {version} had a share of the traffic.")
         canary, former = service.measure(version, start), service.measure(champion, start)

@@ -18,6 +18,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from rehearsal.policy import list_actions
+from rehearsal.rehearse import NO_TLS
 from tests.infra.terraform import (
     ACCOUNT,
     BOOTSTRAP,
@@ -39,21 +40,6 @@ PREFIX = f"{NAME}-staging"
 BACKEND = [f"-backend-config=bucket={STATE_BUCKET}", f"-backend-config=region={REGION}"]
 USUAL = ["-input=false", "-no-color"]
 
-# The emulator takes no notice of conditions, so that this refusal would be of everything; and loopback has no TLS.
-NO_TLS = """
-data "aws_iam_policy_document" "tls" {
-  statement {
-    effect    = "Deny"
-    actions   = ["s3:PutBucketWebsite"]
-    resources = ["*"]
-
-    principals {
-      type        = "*"
-      identifiers = ["*"]
-    }
-  }
-}
-"""
 # For each one the provider polls for nearly a minute, and the root has three of them.
 NO_LIFECYCLE = 'resource "aws_s3_bucket_lifecycle_configuration" "state" {\n  count = 0\n}\n'
 # What somebody writes who means it.

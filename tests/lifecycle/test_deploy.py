@@ -26,6 +26,8 @@ from lifecycle.errors import RefusedError
 from lifecycle.params import DeployParams
 from rehearsal.cloud.server import Cloud, serve_cloud
 
+pytestmark = pytest.mark.cloud
+
 TARGET = {"function_name": "answer", "alias_name": "live", "bundles_bucket": "bundles", "alarm_names": ["errors"]}
 # As small a service as one can be: it doubles what it gets, and writes the metrics that the real one writes.
 HANDLER = """
@@ -168,17 +170,9 @@ def test_release_with_a_fault_is_rolled_back(kind: str, cloud: Cloud, service: S
 
 def test_alarm_that_goes_off_rolls_back(service: Service, tmp_path: Path) -> None:
     metrics = boto3.client("cloudwatch")
-    metrics.put_metric_alarm(
-        AlarmName="errors",
-        MetricName="none",
-        Namespace="none",
-        Statistic="Sum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=1,
-        ComparisonOperator="GreaterThanThreshold",
-        TreatMissingData="ignore",
-    )
+    quiet = {"Statistic": "Sum", "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "ignore"}
+    numbers = {"Threshold": 1, "Period": 60, "EvaluationPeriods": 1}
+    metrics.put_metric_alarm(AlarmName="errors", MetricName="none", Namespace="none", **numbers, **quiet)
     metrics.set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="a test")
     try:
         with pytest.raises(RefusedError, match="alarm errors went off"):
@@ -207,8 +201,6 @@ from pathlib import Path
 from test_deploy import ANSWERS, PARAMS, TARGET, build
 from lifecycle.delivery.service import open_service
 from lifecycle.deploy import deploy
-
-pytestmark = pytest.mark.cloud
 class Killer(logging.Handler):
     def emit(self, record):
         if f"step={sys.argv[1]}" in record.getMessage():

@@ -8,7 +8,9 @@ import pytest
 from conftest import run_git
 
 from lifecycle.errors import RefusedError
-from lifecycle.github.results import MOST_BYTES, pack, unpack
+from lifecycle.github.results import MOST_BYTES, commit, pack, unpack
+from rehearsal.github import Repository, serve_github
+from tests.tools import require_tool
 
 BLOB = f".dvc/sample-store/files/md5/ab/{'c' * 30}"
 
@@ -103,3 +105,50 @@ def test_too_much_and_what_is_no_archive_are_refused(branch: Path, tmp_path: Pat
         unpack(tmp_path / "text", branch)
 
     assert (branch / "dvc.lock").read_text() == "old"
+
+
+@pytest.fixture(name="remote")
+def fixture_remote(branch: Path, tmp_path: Path) -> Path:
+    """The remote that the branch's checkout came from."""
+    bare = tmp_path / "remote.git"
+    run_git(tmp_path, "clone", "--quiet", "--bare", str(branch), str(bare))
+    run_git(bare, "branch", "better")
+    run_git(branch, "remote", "add", "origin", str(bare))
+    return bare
+
+
+def test_results_are_pushed_and_the_checks_started(
+    branch: Path, remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tool("gh")
+    archive = write_archive(tmp_path / "results.tar", BLOB)
+    github = Repository()
+    with serve_github(github, tmp_path) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        said = commit(archive, branch, "better")
+        again = commit(archive, branch, "better")
+
+    assert said == "Committed 2 files to better, and started check.yml and train.yml."
+    assert again.startswith("Nothing to commit")
+    assert run_git(remote, "show", "better:dvc.lock") == "new"
+    assert run_git(remote, "show", "--no-patch", "--format=%an", "better").strip() == "github-actions[bot]"
+    assert [(run["workflow"], run["ref"]) for run in github.dispatches] == [
+        ("check.yml", "better"),
+        ("train.yml", "better"),
+    ]
+
+
+def test_branch_that_moved_on_is_left_alone(branch: Path, remote: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    run_git(tmp_path, "clone", "--quiet", "--branch", "better", str(remote), str(other))
+    run_git(
+        other, "-c", "user.name=b", "-c", "user.email=b@example.com", "commit", "-q", "--allow-empty", "-m", "Go on"
+    )
+    run_git(other, "push", "--quiet", "origin", "better")
+    newest = run_git(remote, "rev-parse", "better")
+
+    with pytest.raises(RefusedError, match="git .* failed"):
+        commit(write_archive(tmp_path / "results.tar", BLOB), branch, "better")
+
+    assert run_git(remote, "rev-parse", "better") == newest

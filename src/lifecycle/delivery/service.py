@@ -122,14 +122,15 @@ class Service:
             return float(known["since"])
         start = time.time()
         # Whatever another deploy left is replaced: an alias has room for one canary.
-        self._update(alias, alias.version, {version: weight}, f"canary {version} since {start:.3f}")
+        note = f"canary {version} since {start:.3f}{_keep_former(alias)}"
+        self._update(alias, alias.version, {version: weight}, note)
         return start
 
     def clear_canary(self) -> None:
         """Give all of the traffic to the champion."""
         alias = self.read_alias()
         if alias.weights:
-            self._update(alias, alias.version, {}, f"champion {alias.version}")
+            self._update(alias, alias.version, {}, f"champion {alias.version}{_keep_former(alias)}")
 
     def promote(self, version: str) -> None:
         """Give all of the traffic to a version, and remember the one before."""
@@ -169,8 +170,8 @@ class Service:
 
     def list_alarms(self) -> list[str]:
         """List the alarms that are going off."""
-        found = self.metrics.describe_alarms(AlarmNames=list(self.alarms), StateValue="ALARM")
-        return [alarm["AlarmName"] for alarm in found["MetricAlarms"]]
+        found = self.metrics.describe_alarms(AlarmNames=list(self.alarms))["MetricAlarms"]
+        return [alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"]
 
     def measure(self, version: str, start: float) -> Measured:
         """Measure what a version did for callers of the alias since a moment."""
@@ -206,6 +207,12 @@ class Service:
             Statistics=[statistic],
         )
         return [point[statistic] for point in found["Datapoints"]]
+
+
+def _keep_former(alias: Alias) -> str:
+    """Write what the description knows of the champion before, so that it is not forgotten."""
+    former = FORMER.search(alias.description)
+    return f", before {former['version']}" if former else ""
 
 
 def open_service(target: Mapping[str, Any]) -> Service:

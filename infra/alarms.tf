@@ -5,7 +5,7 @@ locals {
     Resource     = "${aws_lambda_function.model.function_name}:${aws_lambda_alias.live.name}"
   }
 
-  # Where the monitor reports to.
+  # Where the function and the monitor report to.
   metric_namespace = "${var.name}/${var.environment}"
 
   alarms = [

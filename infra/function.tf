@@ -48,10 +48,16 @@ resource "aws_lambda_function" "model" {
   s3_key        = var.bundle_key
   publish       = true
 
+  environment {
+    variables = {
+      METRICS_NAMESPACE = local.metric_namespace
+    }
+  }
+
   lifecycle {
-    # The code is the deploy's; what is given here is only what the function is born with. The description and the
-    # environment say which model a version holds.
-    ignore_changes = [description, environment, filename, s3_bucket, s3_key, s3_object_version, source_code_hash]
+    # The code is the deploy's; what is given here is only what the function is born with. The description says which
+    # model a version holds.
+    ignore_changes = [description, filename, s3_bucket, s3_key, s3_object_version, source_code_hash]
   }
 
   depends_on = [aws_cloudwatch_log_group.function, aws_iam_role_policy.function]

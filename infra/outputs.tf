@@ -34,7 +34,7 @@ output "logs_bucket" {
 }
 
 output "metric_namespace" {
-  description = "Where the monitor reports live_error to."
+  description = "Where the function reports latencies and errors by version to, and the monitor live_error."
   value       = local.metric_namespace
 }
 

@@ -18,6 +18,7 @@ from lifecycle.delivery.answers import KnownAnswers, read_answers
 from lifecycle.delivery.lease import hold_lease
 from lifecycle.delivery.service import Service, open_service
 from lifecycle.errors import MisuseError, RefusedError, run
+from lifecycle.github.runner import append_to
 from lifecycle.params import DeployParams, read_params
 from lifecycle.paths import OUT
 
@@ -44,11 +45,17 @@ def read_release(path: Path = BUNDLE, facts: Path = FACTS) -> Release:
     ------
     MisuseError
         If there is no bundle.
+    RefusedError
+        If it was built from files that no commit holds.
     """
     try:
         described = json.loads(facts.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MisuseError(f"{facts} is missing; build the bundle with: make bundle") from error
+    if described["changed"]:
+        raise RefusedError(
+            f"{path} was built from files that differ from commit {described['commit'][:7]}; commit them first."
+        )
     return Release(path, described["sha256"], f"{described['name']}@{described['version']}")
 
 
@@ -111,17 +118,20 @@ def bake(service: Service, version: str, start: float, answers: KnownAnswers, pa
     Raises
     ------
     RefusedError
-        If an alarm goes off, an answer is wrong, or it fails more often or answers more slowly than the champion may.
+        If an alarm goes off, an answer is wrong, it fails more often or answers more slowly than the champion may, or
+        somebody takes its share away.
     """
     champion = service.read_alias().version
-    waits: dict[str, list[float]] = {version: [], champion: []}
+    waits: list[float] = []
+    champion_waits: list[float] = []
     while True:
-        answers.check(service, version)
         # Asked in turn, so that both are measured also where callers are few.
-        for asked, took in waits.items():
-            took.append(answers.measure_ms(service, asked))
-        if len(waits[version]) >= PROBES:
-            check_canary(0.0, median(waits[version]), median(waits[champion]), params)
+        waits.append(answers.check(service, version))
+        champion_waits.append(answers.ask(service, champion)[1])
+        if len(waits) >= PROBES:
+            check_canary(0.0, median(waits), median(champion_waits), params)
+        if version not in service.read_alias().weights:
+            raise RefusedError(f"the share of {version} was taken away while it proved itself: it was rolled back.")
         if alarms := service.list_alarms():
             raise RefusedError(f"alarm {', '.join(alarms)} went off while {version} had a share of the traffic.")
         canary, former = service.measure(version, start), service.measure(champion, start)
@@ -154,13 +164,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     params = read_params().deploy
     service = open_service(read_target(arguments.target))
-    holder = os.environ.get("GITHUB_RUN_ID") or f"process {os.getpid()}"
-    with hold_lease(service.bucket, holder, params.lease_seconds):
-        if arguments.rollback:
-            print(f"all traffic is on version {service.roll_back()} again")
-        else:
-            release = read_release()
-            print(f"version {deploy(service, release, read_answers(), params)} serves {release.name}")
+    if arguments.rollback:
+        # Whoever deploys at this moment must not keep it from happening: the deploy sees it, and gives up.
+        version = service.roll_back()
+        release = service.name_release(version)
+        append_to("GITHUB_OUTPUT", f"version={(release or '').partition('@')[2]}\n")
+        print(f"all traffic is on version {version} again, {release or 'the one that the function was born with'}")
+        return
+    release, answers = read_release(), read_answers()
+    with hold_lease(service.bucket, name_holder(), params.lease_seconds):
+        print(f"version {deploy(service, release, answers, params)} serves {release.name}")
+
+
+def name_holder() -> str:
+    """Name who deploys: the run on GitHub, or else the process here."""
+    run_id = os.environ.get("GITHUB_RUN_ID")
+    return f"run {run_id}" if run_id else f"process {os.getpid()}"
 
 
 def read_target(path: Path) -> dict[str, Any]:

@@ -6,14 +6,13 @@ It collects facts and decides nothing: the verdict is the gate's.
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from lifecycle.comparison.changes import collect_facts
 from lifecycle.comparison.snapshot import Snapshot, read_snapshot
 from lifecycle.errors import RefusedError, run
 from lifecycle.gate import judge
+from lifecycle.github.runner import append_to
 from lifecycle.params import Params, read_params
 from lifecycle.paths import CARD, LOCK_CHECK, METRICS, PLOTS, REPORT
 from lifecycle.repository import choose_base, read_git, resolve_revision
@@ -72,13 +71,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     append_to("GITHUB_OUTPUT", f"outcome={report['outcome']}\nverdict={verdict.lstrip('# ')}\n")
     append_to("GITHUB_STEP_SUMMARY", page)
     print(f"{path}\n{verdict}")
-
-
-def append_to(variable: str, text: str) -> None:
-    """Append to the file that a variable of GitHub's runner names; nothing elsewhere."""
-    if path := os.environ.get(variable):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
 
 
 if __name__ == "__main__":

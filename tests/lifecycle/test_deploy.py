@@ -10,9 +10,11 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import boto3
 import numpy as np
@@ -21,14 +23,13 @@ import pytest
 from lifecycle.delivery.answers import KnownAnswers
 from lifecycle.delivery.lease import hold_lease
 from lifecycle.delivery.service import Service, open_service
-from lifecycle.deploy import Release, deploy
+from lifecycle.deploy import Release, deploy, read_release
 from lifecycle.errors import RefusedError
 from lifecycle.params import DeployParams
 from rehearsal.cloud.server import Cloud, serve_cloud
 
 pytestmark = pytest.mark.cloud
 
-TARGET = {"function_name": "answer", "alias_name": "live", "bundles_bucket": "bundles", "alarm_names": ["errors"]}
 # As small a service as one can be: it doubles what it gets, and writes the metrics that the real one writes.
 HANDLER = """
 import json, time
@@ -39,7 +40,7 @@ def handle(event, context):
     rows = json.loads(event["body"])["rows"]
     values = [{factor} * row["x"] for row in rows]
     told = {{"Dimensions": [["model_version", "variant"]], "Metrics": [{{"Name": "Latency"}}]}}
-    told["Namespace"] = "ModelLifecycle/model"
+    told["Namespace"] = "lifecycle/test"
     stamp = {{"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [told]}}
     latency = 1000 * (time.perf_counter() - started)
     print(json.dumps({{"_aws": stamp, "model_version": "{version}", "variant": "champion", "Latency": latency}}))
@@ -55,6 +56,19 @@ PARAMS = DeployParams(
     max_latency_ratio=5.0,
     lease_seconds=60,
 )
+
+
+def open_target(function: str) -> Service:
+    """Open a function as Terraform's outputs name it."""
+    return open_service(
+        {
+            "function_name": function,
+            "alias_name": "live",
+            "bundles_bucket": "bundles",
+            "alarm_names": ["errors"],
+            "metric_namespace": "lifecycle/test",
+        }
+    )
 
 
 def build(folder: Path, version: str, factor: float = 2, fault: str = "pass", start: str = "") -> Release:
@@ -88,9 +102,11 @@ def fixture_service(cloud: Cloud, tmp_path: Path) -> Iterator[Service]:
     """A function whose first version is the champion."""
     assert cloud
     functions = boto3.client("lambda")
+    # The metrics of a function outlive it, so each test has one of its own.
+    name = f"answer-{uuid4().hex}"
     first = build(tmp_path, "v1.0.0")
     functions.create_function(
-        FunctionName="answer",
+        FunctionName=name,
         Runtime="python3.11",
         Role=os.environ["STAND_IN_ROLE"],
         Handler="service.handle",
@@ -99,21 +115,24 @@ def fixture_service(cloud: Cloud, tmp_path: Path) -> Iterator[Service]:
         Publish=True,
         Timeout=2,
     )
-    functions.create_alias(FunctionName="answer", Name="live", FunctionVersion="1")
-    yield open_service(TARGET)
-    functions.delete_function(FunctionName="answer")
+    functions.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    yield open_target(name)
+    functions.delete_function(FunctionName=name)
 
 
 @contextmanager
-def send_traffic(cloud: Cloud) -> Iterator[dict[str, int]]:
+def send_traffic(cloud: Cloud, service: Service) -> Iterator[dict[str, int]]:
     """Send requests all the time, and count what answered them."""
     seen: dict[str, int] = {}
     stopped = threading.Event()
 
     def send() -> None:
+        address = f"{cloud.front}/{service.function}/live/predict"
         body = json.dumps({"rows": [{"x": 3.0}]}).encode()
         while not stopped.wait(0.01):
-            request = Request(f"{cloud.front}/answer/live/predict", body, {"content-type": "application/json"})
+            request = Request(
+                f"{cloud.front}/{service.function}/live/predict", body, {"content-type": "application/json"}
+            )
             try:
                 with urlopen(request, timeout=10) as answer:
                     told = json.load(answer)["model_version"]
@@ -133,7 +152,7 @@ def send_traffic(cloud: Cloud) -> Iterator[dict[str, int]]:
 def test_release_that_proves_itself_is_promoted_and_nobody_goes_unanswered(
     cloud: Cloud, service: Service, tmp_path: Path
 ) -> None:
-    with send_traffic(cloud) as seen:
+    with send_traffic(cloud, service) as seen:
         version = deploy(service, build(tmp_path, "v1.1.0"), ANSWERS, PARAMS)
         time.sleep(0.3)
 
@@ -158,14 +177,36 @@ FAULTS = {
 @pytest.mark.parametrize("kind", FAULTS)
 def test_release_with_a_fault_is_rolled_back(kind: str, cloud: Cloud, service: Service, tmp_path: Path) -> None:
     fault, said = FAULTS[kind]
-    # A version's metrics outlive it, so each fault has a version of its own.
+    # The model's metrics are the environment's, so each fault has a version of its own.
     release = build(tmp_path, f"v1.2.{list(FAULTS).index(kind)}", **fault)
 
-    with send_traffic(cloud), pytest.raises(RefusedError, match=said):
+    with send_traffic(cloud, service), pytest.raises(RefusedError, match=said):
         deploy(service, release, ANSWERS, PARAMS.model_copy(update={"bake_seconds": 6.0}))
 
     alias = service.read_alias()
     assert (alias.version, alias.weights) == ("1", {})
+
+
+def test_rollback_by_a_person_ends_a_deploy_that_bakes(cloud: Cloud, service: Service, tmp_path: Path) -> None:
+    patient = PARAMS.model_copy(update={"bake_seconds": 60.0})
+    with send_traffic(cloud, service), ThreadPoolExecutor(1) as pool:
+        baking = pool.submit(deploy, service, build(tmp_path, "v1.6.0"), ANSWERS, patient)
+        while not service.read_alias().weights:
+            time.sleep(0.05)
+        assert service.roll_back() == "1"
+        with pytest.raises(RefusedError, match="share of 2 was taken away"):
+            baking.result(timeout=30)
+
+    alias = service.read_alias()
+    assert (alias.version, alias.weights) == ("1", {})
+
+
+def test_bundle_that_no_commit_holds_is_not_deployed(tmp_path: Path) -> None:
+    facts = {"sha256": "0" * 64, "name": "model", "version": "abc1234+changed", "commit": "abc1234", "changed": True}
+    (tmp_path / "bundle.json").write_text(json.dumps(facts), encoding="utf-8")
+
+    with pytest.raises(RefusedError, match="differ from commit abc1234"):
+        read_release(tmp_path / "bundle.zip", tmp_path / "bundle.json")
 
 
 def test_alarm_that_goes_off_rolls_back(service: Service, tmp_path: Path) -> None:
@@ -190,7 +231,7 @@ def test_bundle_of_other_bytes_is_refused_before_anything_is_sent(service: Servi
     with pytest.raises(RefusedError, match="has the SHA-256"):
         deploy(service, release, ANSWERS, PARAMS)
 
-    listed = boto3.client("lambda").list_versions_by_function(FunctionName="answer")["Versions"]
+    listed = boto3.client("lambda").list_versions_by_function(FunctionName=service.function)["Versions"]
     assert [version["Version"] for version in listed] == ["$LATEST", "1"]
 
 
@@ -198,8 +239,7 @@ KILLED = """
 import logging, os, signal, sys
 sys.path[:0] = ["tests/lifecycle", "tests"]
 from pathlib import Path
-from test_deploy import ANSWERS, PARAMS, TARGET, build
-from lifecycle.delivery.service import open_service
+from test_deploy import ANSWERS, PARAMS, build, open_target
 from lifecycle.deploy import deploy
 class Killer(logging.Handler):
     def emit(self, record):
@@ -207,7 +247,7 @@ class Killer(logging.Handler):
             os.kill(os.getpid(), signal.SIGKILL)
 logging.getLogger("lifecycle.deploy").addHandler(Killer())
 logging.getLogger("lifecycle.deploy").setLevel(logging.INFO)
-deploy(open_service(TARGET), build(Path(sys.argv[2]), "v1.5.0"), ANSWERS, PARAMS)
+deploy(open_target(sys.argv[3]), build(Path(sys.argv[2]), "v1.5.0"), ANSWERS, PARAMS)
 """
 
 
@@ -217,7 +257,9 @@ def test_deploy_that_is_killed_after_any_step_ends_well_the_next_time(
 ) -> None:
     assert cloud
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["src", "."])}
-    done = subprocess.run([sys.executable, "-c", KILLED, step, str(tmp_path)], env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, step, str(tmp_path), service.function], env=environment, check=False
+    )
     assert done.returncode == -9
     assert service.read_alias().version == ("2" if step == "promoted" else "1")
 
@@ -225,7 +267,7 @@ def test_deploy_that_is_killed_after_any_step_ends_well_the_next_time(
 
     alias = service.read_alias()
     assert (alias.version, alias.weights) == ("2", {})
-    listed = boto3.client("lambda").list_versions_by_function(FunctionName="answer")["Versions"]
+    listed = boto3.client("lambda").list_versions_by_function(FunctionName=service.function)["Versions"]
     assert [version["Version"] for version in listed] == ["$LATEST", "1", "2"]
 
 

@@ -25,15 +25,20 @@ class KnownAnswers:
     rows: tuple[dict[str, Any], ...]
     predictions: np.ndarray
 
-    def check(self, service: Service, version: str) -> None:
+    def check(self, service: Service, version: str) -> float:
         """Ask a version, and compare.
+
+        Returns
+        -------
+        float
+            How long the answer took, in milliseconds.
 
         Raises
         ------
         RefusedError
             If it fails, or answers otherwise.
         """
-        answer = service.invoke(version, self._make_event())
+        answer, took_ms = self.ask(service, version)
         if answer.get("statusCode") != 200:
             raise RefusedError(f"version {version} answers {answer.get('statusCode')} to rows of the test set.")
         predictions = json.loads(answer["body"])["predictions"]
@@ -43,23 +48,25 @@ class KnownAnswers:
             raise RefusedError(
                 f"version {version} predicts otherwise than the model that was approved, by {worst:g}."
             )
+        return took_ms
 
-    def measure_ms(self, service: Service, version: str) -> float:
-        """Measure how long a version takes to answer, whatever it answers."""
+    def ask(self, service: Service, version: str) -> tuple[dict[str, Any], float]:
+        """Ask a version, and return its answer, whatever it is, and how many milliseconds that took."""
         start = time.perf_counter()
-        service.invoke(version, self._make_event())
-        return 1000 * (time.perf_counter() - start)
+        answer = service.invoke(version, make_event({"rows": self.rows}))
+        return answer, 1000 * (time.perf_counter() - start)
 
-    def _make_event(self) -> dict[str, Any]:
-        """Make the event of a request for all rows."""
-        return {
-            "version": "2.0",
-            "rawPath": "/predict",
-            "requestContext": {"http": {"method": "POST"}},
-            "headers": {"content-type": "application/json"},
-            "body": json.dumps({"rows": self.rows}),
-            "isBase64Encoded": False,
-        }
+
+def make_event(body: Any) -> dict[str, Any]:
+    """Make the event of a request for predictions, as a function's address hands it over."""
+    return {
+        "version": "2.0",
+        "rawPath": "/predict",
+        "requestContext": {"http": {"method": "POST"}},
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps(body),
+        "isBase64Encoded": False,
+    }
 
 
 def read_answers() -> KnownAnswers:

@@ -19,10 +19,8 @@ from lifecycle.serving.manifest import hash_bytes
 # The alias's description keeps what a deploy must know of the one before it.
 CANARY = re.compile(r"canary (?P<version>\d+) since (?P<since>\d+\.?\d*)")
 FORMER = re.compile(r"before (?P<version>\d+)")
-RELEASE = re.compile(r"(?P<name>[a-z0-9-]+)@(?P<version>\S+) [0-9a-f]{12}")
+RELEASE = re.compile(r"(?P<name>[a-z0-9-]+@(?P<version>\S+)) [0-9a-f]{12}")
 CHAMPION = "champion"
-# As lifecycle.serving.service has it.
-NAMESPACE = "ModelLifecycle"
 PERIOD_SECONDS = 60
 
 
@@ -57,9 +55,9 @@ class Service:
     function: str
     alias: str
     bucket: str
+    namespace: str
     alarms: tuple[str, ...]
     functions: Any
-    store: Any
     metrics: Any
 
     def publish(self, bundle: Path, sha256: str, name: str) -> str:
@@ -80,7 +78,7 @@ class Service:
                 if version["Version"] != "$LATEST" and version["Description"] == description:
                     return str(version["Version"])
         key = f"bundles/{sha256}.zip"
-        self.store.put_object(Bucket=self.bucket, Key=key, Body=content)
+        boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=content)
         self.functions.update_function_code(FunctionName=self.function, S3Bucket=self.bucket, S3Key=key)
         self.functions.get_waiter("function_updated_v2").wait(FunctionName=self.function)
         try:
@@ -182,15 +180,24 @@ class Service:
         }
         requests = self._read_metric("AWS/Lambda", "Invocations", "Sum", called, start)
         errors = self._read_metric("AWS/Lambda", "Errors", "Sum", called, start)
-        found = self.functions.get_function_configuration(FunctionName=self.function, Qualifier=version)
-        released = RELEASE.match(found["Description"])
-        if released is None:
+        release = self._describe(version)
+        if release is None:
             return Measured(int(sum(requests)), int(sum(errors)), None)
         # The service's own figure, which leaves the start of a process out.
-        told = {"model_version": released["version"], "variant": CHAMPION}
-        latencies = self._read_metric(f"{NAMESPACE}/{released['name']}", "Latency", "Average", told, start)
+        told = {"model_version": release["version"], "variant": CHAMPION}
+        latencies = self._read_metric(self.namespace, "Latency", "Average", told, start)
         mean = sum(latencies) / len(latencies) if latencies else None
         return Measured(int(sum(requests)), int(sum(errors)), mean)
+
+    def name_release(self, version: str) -> str | None:
+        """Name the release that a version is, as ``model@v1.0.0``; None for one that no deploy published."""
+        release = self._describe(version)
+        return release["name"] if release else None
+
+    def _describe(self, version: str) -> re.Match[str] | None:
+        """Read what the deploy that published a version wrote of it."""
+        found = self.functions.get_function_configuration(FunctionName=self.function, Qualifier=version)
+        return RELEASE.match(found["Description"])
 
     def _read_metric(
         self, namespace: str, name: str, statistic: str, dimensions: Mapping[str, str], start: float
@@ -221,8 +228,8 @@ def open_service(target: Mapping[str, Any]) -> Service:
         target["function_name"],
         target["alias_name"],
         target["bundles_bucket"],
+        target["metric_namespace"],
         tuple(target["alarm_names"]),
         boto3.client("lambda"),
-        boto3.client("s3"),
         boto3.client("cloudwatch"),
     )

@@ -130,9 +130,7 @@ def send_traffic(cloud: Cloud, service: Service) -> Iterator[dict[str, int]]:
         address = f"{cloud.front}/{service.function}/live/predict"
         body = json.dumps({"rows": [{"x": 3.0}]}).encode()
         while not stopped.wait(0.01):
-            request = Request(
-                f"{cloud.front}/{service.function}/live/predict", body, {"content-type": "application/json"}
-            )
+            request = Request(address, body, {"content-type": "application/json"})
             try:
                 with urlopen(request, timeout=10) as answer:
                     told = json.load(answer)["model_version"]

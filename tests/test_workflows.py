@@ -23,10 +23,13 @@ NAMES = sorted(path.name for path in (ROOT / ".github/workflows").glob("*.yml"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 # What a step needs of the token, and nothing else may be granted.
 NEEDS = {
+    r"\./\.github/actions/deploy$": {"attestations": "read", "id-token": "write"},
+    r"actions/attest-build-provenance@": {"attestations": "write", "id-token": "write"},
     r"actions/checkout@": {"contents": "read"},
     r"aws-actions/configure-aws-credentials@": {"id-token": "write"},
     r"-m lifecycle\.github\.comment": {"actions": "read", "checks": "write", "pull-requests": "write"},
     r"-m lifecycle\.github\.results commit": {"actions": "write", "contents": "write"},
+    r"-m lifecycle\.github\.versions": {"contents": "write"},
 }
 RANKS = ("read", "write")
 PINNED = re.compile(r"uses: (\./\S+ # zizmor|[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)")
@@ -132,7 +135,7 @@ def test_each_permission_has_its_reason_beside_it() -> None:
     for name in NAMES:
         text = (ROOT / ".github/workflows" / name).read_text(encoding="utf-8")
         for line in re.findall(
-            r"^ +(?:actions|checks|contents|id-token|pull-requests): (?:read|write).*", text, re.M
+            r"^ +(?:actions|attestations|checks|contents|id-token|pull-requests): (?:read|write).*", text, re.M
         ):
             assert re.search(r" # to \w+", line), f"{name}: {line}"
 
@@ -177,12 +180,18 @@ WRONG_OUTPUT = {
     "train.yml": ("needs.lock.outputs.outcome", "needs.lock.outputs.outcomes"),
     "report.yml": ("github.token", "steps.token.outputs.token"),
     "reproduce.yml": ("env.BRANCH", "needs.reproduce.outputs.branch"),
+    "deploy.yml": ("needs.bundle.outputs.sha256", "needs.bundle.outputs.sha"),
+    "infra.yml": ("matrix.environment", "matrix.environments"),
+    "rollback.yml": ("needs.rollback.outputs.version != ''", "needs.rollback.outputs.former != ''"),
 }
 TYPO_IN_IF = {
     "check.yml": ("if: always()", "if: allways()"),
     "train.yml": ("steps.report.outcome", "steps.reprot.outcome"),
     "report.yml": ("github.event.workflow_run.event != 'push'", "github.evnt.workflow_run.event != 'push'"),
     "reproduce.yml": ("github.event_name == 'pull_request'", "github.event_nam == 'pull_request'"),
+    "deploy.yml": ("needs.production.result", "needs.prodution.result"),
+    "infra.yml": ("vars.AWS_PLAN_ROLE != ''", "var.AWS_PLAN_ROLE != ''"),
+    "rollback.yml": ("inputs.environment == 'production' && needs", "input.environment == 'production' && needs"),
 }
 UNQUOTED = {
     "check.yml": ('echo "$RESULTS"', "echo $RESULTS"),
@@ -192,6 +201,9 @@ UNQUOTED = {
         ".venv/bin/python -m lifecycle.github.comment $GH_TOKEN",
     ),
     "reproduce.yml": ('"$BRANCH"', "$BRANCH"),
+    "deploy.yml": ('"$VERSION"', "$VERSION"),
+    "infra.yml": ('"$ENVIRONMENT"', "$ENVIRONMENT"),
+    "rollback.yml": ('"$VERSION"', "$VERSION"),
 }
 DEFECTS = {
     "a wrong output name": WRONG_OUTPUT,

@@ -12,6 +12,7 @@ from typing import Any
 import lifecycle
 from lifecycle.environment import LOCK as LIBRARIES
 from lifecycle.errors import RefusedError, run
+from lifecycle.github.runner import append_to
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX, OUT
 from lifecycle.repository import LOCK, find_hash, read_lock
@@ -134,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts, materials = build_bundle(BUNDLE)
     for path, content in ((FACTS, facts), (MATERIALS, materials)):
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    append_to("GITHUB_OUTPUT", f"sha256={facts['sha256']}\n")
     sizes = f"{facts['size_bytes'] / 1e6:.1f} MB ({facts['unzipped_bytes'] / 1e6:.1f} MB unzipped)"
     print(f"{facts['path']}  {facts['name']} {facts['version']}  {sizes}\nsha256 {facts['sha256']}")
 

@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         append_to("GITHUB_OUTPUT", f"version={(release or '').partition('@')[2]}\n")
         print(f"all traffic is on version {version} again, {release or 'the one that the function was born with'}")
         return
-    release, answers = read_release(), read_answers()
+    release, answers = read_release(), read_answers(BUNDLE)
     with hold_lease(service.bucket, name_holder(), params.lease_seconds):
         print(f"version {deploy(service, release, answers, params)} serves {release.name}")
 

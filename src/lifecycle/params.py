@@ -90,6 +90,12 @@ class RegistryParams(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$")
 
 
+class InfraParams(Section):
+    """How what Terraform makes is called."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,18}[a-z0-9]$")
+
+
 class DeployParams(Section):
     """How a new version proves itself in front of callers."""
 
@@ -115,6 +121,7 @@ class Params(Section):
     gate: GateParams
     reproduce: ReproduceParams
     registry: RegistryParams
+    infra: InfraParams
     deploy: DeployParams
 
     def load_domain(self) -> Domain:

@@ -159,7 +159,7 @@ def rehearse(folder: Path, timeline: Timeline) -> None:
     )
     releases = folder / "releases"
     releases.mkdir()
-    name, answers = facts["name"], read_answers()
+    name, answers = facts["name"], read_answers(BUNDLE)
     first = make_release(BUNDLE, releases, name, "v1.0.0")
     outputs, given = raise_cloud(infra, first.path, facts["python"], timeline)
     service = open_service(outputs)

@@ -91,6 +91,7 @@ PARAMS: dict[str, Any] = {
     },
     "reproduce": {"tolerance": 0.001},
     "registry": {"name": "readings"},
+    "infra": {"name": "readings"},
     "deploy": {
         "canary_weight": 0.2,
         "bake_seconds": 2,

@@ -2,18 +2,31 @@
 
 import json
 import time
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from lifecycle.data.rows import read_rows
+from lifecycle.data.contract import read_contract
 from lifecycle.delivery.service import Service
 from lifecycle.errors import RefusedError
-from lifecycle.paths import ONNX, TEST
-from lifecycle.predictor import load_predictor
+from lifecycle.params import read_params
+from lifecycle.paths import ONNX
+from lifecycle.predictor import Predictor
+from lifecycle.prepare import ARROW_TYPES, stream_clean
+from lifecycle.sample import mark_sample
+from lifecycle.seam import Columns, Domain
 
-ROWS = 20
+# What the request ids of known answers begin with: they are no caller's, and nobody is to learn from them.
+PROBE = "probe-"
+# As many as a sample needs for so many clean ones.
+ROWS, RAW_ROWS = 20, 200
 # Another machine may round the last digits otherwise.
 TOLERANCE = 1e-4
 
@@ -40,7 +53,7 @@ class KnownAnswers:
         """
         answer, took_ms = self.ask(service, version)
         if answer.get("statusCode") != 200:
-            raise RefusedError(f"version {version} answers {answer.get('statusCode')} to rows of the test set.")
+            raise RefusedError(f"version {version} answers {answer.get('statusCode')} to rows of the sample.")
         predictions = json.loads(answer["body"])["predictions"]
         found = np.array([list(one.values()) if isinstance(one, dict) else one for one in predictions], dtype=float)
         worst = np.abs(found - self.predictions).max() if found.shape == self.predictions.shape else np.inf
@@ -53,28 +66,77 @@ class KnownAnswers:
     def ask(self, service: Service, version: str) -> tuple[dict[str, Any], float]:
         """Ask a version, and return its answer, whatever it is, and how many milliseconds that took."""
         start = time.perf_counter()
-        answer = service.invoke(version, make_event({"rows": self.rows}))
+        answer = service.invoke(version, make_event({"rows": self.rows}, f"{PROBE}{uuid4()}"))
         return answer, 1000 * (time.perf_counter() - start)
 
 
-def make_event(body: Any) -> dict[str, Any]:
+def make_event(body: Any, request_id: str) -> dict[str, Any]:
     """Make the event of a request for predictions, as a function's address hands it over."""
     return {
         "version": "2.0",
         "rawPath": "/predict",
         "requestContext": {"http": {"method": "POST"}},
-        "headers": {"content-type": "application/json"},
+        "headers": {"content-type": "application/json", "x-request-id": request_id},
         "body": json.dumps(body),
         "isBase64Encoded": False,
     }
 
 
-def read_answers() -> KnownAnswers:
-    """Ask out/model.onnx for the first rows of the test set."""
-    test = read_rows(TEST)
-    chosen = np.linspace(0, len(test.y) - 1, ROWS).astype(int)
-    rows = tuple({name: _write(values[row]) for name, values in test.columns.items()} for row in chosen)
-    return KnownAnswers(rows, np.asarray(load_predictor(ONNX).predict(test.X[chosen]), dtype=float))
+def read_answers(bundle: Path) -> KnownAnswers:
+    """Ask a bundle's model, here, for synthetic rows: nobody's data are sent, or needed where a deploy runs.
+
+    Parameters
+    ----------
+    bundle : Path
+        The zip file.
+
+    Returns
+    -------
+    KnownAnswers
+
+    Raises
+    ------
+    RefusedError
+        If the bundle holds no model, or the sample no clean row.
+    """
+    predictor = read_predictor(bundle)
+    params = read_params()
+    domain = params.load_domain()
+    columns = make_rows(params.sample.months[-1], params.sample.seed, domain)
+    features = domain.compute_features(columns)
+    X = np.column_stack([np.asarray(features[name], np.float32) for name in predictor.features])
+    count = len(X)
+    rows = tuple({name: _write(values[row]) for name, values in columns.items()} for row in range(count))
+    return KnownAnswers(rows, np.asarray(predictor.predict(X), dtype=float))
+
+
+def read_predictor(bundle: Path) -> Predictor:
+    """Load the model that a bundle holds."""
+    try:
+        with zipfile.ZipFile(bundle) as archive:
+            return Predictor(archive.read(ONNX.name))
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise RefusedError(f"{bundle} holds no model: {error}; build it anew with: make bundle") from error
+
+
+def make_rows(month: str, seed: int, domain: Domain) -> Columns:
+    """Make clean rows of a month, as a caller knows them."""
+    contract = read_contract(domain.CONTRACT)
+    known = contract.known_at_start()
+
+    def build(columns: Columns) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pydict(
+            {one.name: pa.array(columns[one.name], ARROW_TYPES[one.type]) for one in known}
+        )
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sample.parquet"
+        pq.write_table(mark_sample(domain.generate_month(month, RAW_ROWS, seed)), path)
+        batches = [batch for batch, _ in stream_clean(path, month, contract, domain, build) if batch]
+        table = pa.Table.from_batches(batches).slice(0, ROWS)
+    if not table.num_rows:
+        raise RefusedError(f"none of {RAW_ROWS} rows of the sample meets the data contract; mend its generator.")
+    return {one.name: table[one.name].to_numpy() for one in known}
 
 
 def _write(value: Any) -> Any:

@@ -9,14 +9,14 @@ locals {
     number = "repo:${var.owner}@${var.owner_id}/${var.repository}@${var.repository_id}"
   }
 
-  # What each role asks of the run that wants it. The data role is bound to an environment, since the workflow that
-  # pushes data runs for labelled pull requests and, by dispatch, for branches of any name: only the environment gives
-  # these one exact subject, and one that a pull request's plan does not have.
+  # What each role asks of the run that wants it. The roles for data and for plans are bound to environments, since
+  # their workflows run for pull requests and for branches: only an environment gives these one exact subject, and one
+  # that no other run has.
   contexts = merge(
     {
       data    = "environment:data"
       monitor = "ref:refs/heads/${var.default_branch}"
-      plan    = "pull_request"
+      plan    = "environment:plan"
     },
     { for environment in var.environments : "deploy-${environment}" => "environment:${environment}" },
   )

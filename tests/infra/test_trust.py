@@ -25,7 +25,7 @@ Documents = dict[str, dict[str, Any]]
 PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
 ROLES = {
-    "plan": "pull_request",
+    "plan": "environment:plan",
     "data": "environment:data",
     "monitor": "ref:refs/heads/main",
     'deploy["staging"]': "environment:staging",
@@ -63,6 +63,7 @@ BAD_CONTEXTS = [
     "ref:refs/heads/*",
     "ref:refs/tags/main",
     "ref:refs/pull/1/merge",
+    "pull_request",
     "pull_request_target",
     "pull_request:environment:production",
     "*",

@@ -268,7 +268,7 @@ def test_optional_variables_are_listed_and_not_required(
     lines = " ".join(read_lines(capsys))
     absent = ", ".join([*read_optional(ROOT / ".github"), "DVC remote"])
     assert f"not set: {absent}; workflows that need it skip themselves" in lines
-    applied.settings["variables"] = {"AWS_DATA_ROLE": "arn", "AWS_REGION": "eu-west-1"}
+    applied.settings["variables"] = dict.fromkeys(read_optional(), "known")
     main([])
     lines = read_lines(capsys)
     assert format_line("set", "variable AWS_REGION", read_optional()["AWS_REGION"]) in lines

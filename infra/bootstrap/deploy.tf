@@ -175,6 +175,13 @@ data "aws_iam_policy_document" "traffic" {
     resources = [each.value.function, "${each.value.function}:*"]
   }
 
+  # Of the function's versions those that no longer serve; never the function itself, whose name has no such ending.
+  statement {
+    sid       = "RemoveOldVersions"
+    actions   = ["lambda:DeleteFunction"]
+    resources = ["${each.value.function}:*"]
+  }
+
   # One deploy at a time: the lease goes when its holder ends.
   statement {
     sid       = "EndLease"

@@ -108,6 +108,12 @@ class DeployParams(Section):
     lease_seconds: float = Field(gt=0)
 
 
+class RetireParams(Section):
+    """How many versions stay beside the one that serves."""
+
+    keep: int = Field(ge=1)
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -123,6 +129,7 @@ class Params(Section):
     registry: RegistryParams
     infra: InfraParams
     deploy: DeployParams
+    retire: RetireParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

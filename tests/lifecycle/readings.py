@@ -101,6 +101,7 @@ PARAMS: dict[str, Any] = {
         "max_latency_ratio": 3.0,
         "lease_seconds": 5,
     },
+    "retire": {"keep": 1},
 }
 
 

@@ -26,6 +26,7 @@ from lifecycle.delivery.service import Service, open_service
 from lifecycle.deploy import Release, deploy, read_release
 from lifecycle.errors import RefusedError
 from lifecycle.params import DeployParams
+from lifecycle.retire import remove_published
 from rehearsal.cloud.server import Cloud, serve_cloud
 
 pytestmark = pytest.mark.cloud
@@ -205,6 +206,17 @@ def test_bundle_that_no_commit_holds_is_not_deployed(tmp_path: Path) -> None:
 
     with pytest.raises(RefusedError, match="differ from commit abc1234"):
         read_release(tmp_path / "bundle.zip", tmp_path / "bundle.json")
+
+
+def test_versions_that_no_longer_serve_are_removed_and_the_way_back_stays(service: Service, tmp_path: Path) -> None:
+    hasty = PARAMS.model_copy(update={"bake_seconds": 0.0})
+    for minor in range(1, 4):
+        deploy(service, build(tmp_path, f"v1.{minor}.0"), ANSWERS, hasty)
+
+    assert remove_published(service, keep=1) == ["1"]
+
+    assert list(service.list_published()) == ["2", "3", "4"]
+    assert service.roll_back() == "3"
 
 
 def test_alarm_that_goes_off_rolls_back(service: Service, tmp_path: Path) -> None:

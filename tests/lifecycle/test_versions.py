@@ -7,7 +7,7 @@ from test_repository import copy_repository, git
 
 from lifecycle.errors import RefusedError
 from lifecycle.github import versions
-from lifecycle.github.versions import promote, register
+from lifecycle.github.versions import promote, register, retire
 from lifecycle.registry import find_champion, list_versions
 
 
@@ -59,6 +59,18 @@ def test_promoted_version_is_champion_for_everybody_and_a_former_one_comes_back(
     champion = find_champion("model")
     assert champion and champion.version == "v1.0.0"
     assert [tag for tag in list_tags(remote) if "#" in tag] == ["model#production#1", "model#production#2"]
+
+
+def test_versions_that_no_longer_serve_are_retired_for_everybody(remote: Path) -> None:
+    for _ in range(3):
+        register("model")
+        git("commit", "--quiet", "--allow-empty", "--message", "Other code")
+    promote("model", "v1.0.2")
+
+    assert retire("model", 1) == ["v1.0.0"]
+    assert not retire("model", 1)
+
+    assert [tag for tag in list_tags(remote) if tag.endswith("!")] == ["model@v1.0.0!"]
 
 
 def test_tag_that_cannot_be_pushed_is_taken_back(remote: Path) -> None:

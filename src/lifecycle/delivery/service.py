@@ -33,6 +33,12 @@ class Alias:
     description: str
     revision: str
 
+    @property
+    def former(self) -> str | None:
+        """The champion before, as far as the deploys know."""
+        found = FORMER.search(self.description)
+        return found["version"] if found else None
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -73,10 +79,9 @@ class Service:
             raise RefusedError(f"{bundle} has the SHA-256 {hash_bytes(content)}; expected {sha256}. Build it anew.")
         code = base64.b64encode(bytes.fromhex(sha256)).decode()
         description = f"{name} {sha256[:12]}"
-        for page in self.functions.get_paginator("list_versions_by_function").paginate(FunctionName=self.function):
-            for version in page["Versions"]:
-                if version["Version"] != "$LATEST" and version["Description"] == description:
-                    return str(version["Version"])
+        for version, described in self.list_published().items():
+            if described == description:
+                return version
         key = f"bundles/{sha256}.zip"
         boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=content)
         self.functions.update_function_code(FunctionName=self.function, S3Bucket=self.bucket, S3Key=key)
@@ -90,6 +95,20 @@ class Service:
                 f"the bundle that arrived is another one: {error.response['Error']['Message']}"
             ) from error
         return str(published["Version"])
+
+    def list_published(self) -> dict[str, str]:
+        """List the function's published versions with their descriptions."""
+        pages = self.functions.get_paginator("list_versions_by_function").paginate(FunctionName=self.function)
+        return {
+            version["Version"]: version["Description"]
+            for page in pages
+            for version in page["Versions"]
+            if version["Version"] != "$LATEST"
+        }
+
+    def remove(self, version: str) -> None:
+        """Remove a published version; AWS refuses one that an alias names."""
+        self.functions.delete_function(FunctionName=self.function, Qualifier=version)
 
     def invoke(self, version: str, event: dict[str, Any]) -> dict[str, Any]:
         """Call a version, and return its answer.
@@ -147,11 +166,11 @@ class Service:
         if alias.weights:
             self.clear_canary()
             return alias.version
-        former = FORMER.search(alias.description)
+        former = alias.former
         if former is None:
             raise RefusedError(f"version {alias.version} is the first that served; there is none to go back to.")
-        self._update(alias, former["version"], {}, f"champion {former['version']}, rolled back from {alias.version}")
-        return former["version"]
+        self._update(alias, former, {}, f"champion {former}, rolled back from {alias.version}")
+        return former
 
     def _update(self, alias: Alias, version: str, weights: Mapping[str, float], description: str) -> None:
         """Set the alias, unless somebody else did in the meantime."""
@@ -218,8 +237,7 @@ class Service:
 
 def _keep_former(alias: Alias) -> str:
     """Write what the description knows of the champion before, so that it is not forgotten."""
-    former = FORMER.search(alias.description)
-    return f", before {former['version']}" if former else ""
+    return f", before {alias.former}" if alias.former else ""
 
 
 def open_service(target: Mapping[str, Any]) -> Service:

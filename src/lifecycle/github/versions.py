@@ -1,4 +1,4 @@
-"""Share the registry's tags with GitHub, from a workflow: register what was merged, and promote what serves."""
+"""Share the registry's tags with GitHub, from a workflow: register what was merged, promote what serves, retire."""
 
 import argparse
 import os
@@ -10,8 +10,9 @@ from lifecycle.github.results import AUTHOR, CREDENTIALS, run_tool
 from lifecycle.github.runner import append_to
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX
-from lifecycle.registry import list_versions, promote_version, register_version
+from lifecycle.registry import list_versions, promote_version, register_version, retire_version
 from lifecycle.repository import find_hash, read_lock, require_revision
+from lifecycle.retire import choose_versions
 
 
 def register(name: str) -> str:
@@ -58,6 +59,21 @@ def promote(name: str, version: str) -> str:
     return f"{name}@{version} is the champion."
 
 
+def retire(name: str, keep: int) -> list[str]:
+    """Retire the versions that no longer serve, and share their tags.
+
+    Raises
+    ------
+    RefusedError
+        If a tag cannot be shared; then it is not kept here either.
+    """
+    retired = choose_versions(list_versions(name), keep)
+    for version in retired:
+        if tag := retire_version(name, version):
+            share(tag)
+    return retired
+
+
 def share(tag: str) -> None:
     """Push a tag; one that cannot be pushed is taken back."""
     try:
@@ -76,18 +92,23 @@ def name_author() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Register the merged commit, or promote a version."""
+    """Register the merged commit, promote a version, or retire those that no longer serve."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.github.versions", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("register", help="make the merged commit a version")
     commands.add_parser("promote", help="make a version the champion").add_argument("version", help="as v1.2.0")
+    commands.add_parser("retire", help="retire the versions that no longer serve")
     arguments = parser.parse_args(argv)
-    name = read_params().registry.name
+    params = read_params()
+    name = params.registry.name
     name_author()
     if arguments.command == "promote":
         if not arguments.version:
             raise MisuseError("no version is given; expected one like v1.2.0.")
         print(promote(name, arguments.version))
+        return
+    if arguments.command == "retire":
+        print(f"retired: {', '.join(retire(name, params.retire.keep)) or 'nothing'}")
         return
     version = register(name)
     append_to("GITHUB_OUTPUT", f"version={version}\n")

@@ -1,11 +1,14 @@
-"""Answer requests: ``handle`` on AWS Lambda, and the same handler behind an HTTP server on loopback."""
+"""Answer requests: ``handle`` on AWS Lambda, and the same handler behind an HTTP server."""
 
 import base64
 import json
 import logging
 import os
+import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -132,9 +135,32 @@ def _refuse(error: RequestError, request_id: str) -> dict[str, Any]:
 
 
 class _Server(ThreadingHTTPServer):
-    """An HTTP server that lets a burst of clients wait instead of turning them away."""
+    """An HTTP server that lets a burst of clients wait, and answers what it took before it ends."""
 
     request_queue_size = 128
+    # Closing waits for them.
+    daemon_threads = False
+
+    def __init__(self, host: str, port: int) -> None:
+        self._connections: set[Any] = set()
+        super().__init__((host, port), _Connection)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Note a connection that begins."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that ends."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Read no further request, and wait for the answers to those that were read."""
+        for connection in tuple(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say in one line that a connection broke; what the handler meets, it answers itself."""
@@ -222,11 +248,13 @@ class _Connection(BaseHTTPRequestHandler):
         """Keep what a client sent out of the log."""
 
 
-def open_server(port: int) -> ThreadingHTTPServer:
-    """Open the server on loopback, with the model loaded.
+def open_server(host: str, port: int) -> ThreadingHTTPServer:
+    """Open the server, with the model loaded.
 
     Parameters
     ----------
+    host : str
+        Address that it listens on; 0.0.0.0 are all that the machine has.
     port : int
         0 takes any that is free.
 
@@ -237,22 +265,26 @@ def open_server(port: int) -> ThreadingHTTPServer:
     Raises
     ------
     RefusedError
-        If there is no model, or the port is taken.
+        If there is no model, the port is taken, or the machine has no such address.
     """
     get_service()
     try:
-        return _Server((HOST, port), _Connection)
+        return _Server(host, port)
     except OSError as error:
-        raise RefusedError(f"port {port} cannot be used: {error.strerror}; name another one in PORT.") from error
+        said = f"{host}, port {port} cannot be used: {error.strerror}; name another one in HOST or PORT."
+        raise RefusedError(said) from error
 
 
 def main(_argv: Sequence[str] | None = None) -> None:
-    """Serve on loopback, on the port that PORT names."""
+    """Serve on the address that HOST names, which is loopback unless it says otherwise, and on the port in PORT."""
+    # The first process of a container would not hear it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    host = os.environ.get("HOST") or HOST
     named = os.environ.get("PORT") or str(PORT)
     if not (named.isascii() and named.isdecimal() and int(named) < 65536):
         raise MisuseError(f"PORT is {named!r}; expected a number from 0 to 65535.")
-    with open_server(int(named)) as server:
-        logging.info("address=http://%s:%s version=%s", HOST, server.server_port, get_service().manifest["version"])
+    with open_server(host, int(named)) as server:
+        logging.info("address=http://%s:%s version=%s", host, server.server_port, get_service().manifest["version"])
         server.serve_forever()
 
 

@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import onnx
@@ -68,19 +69,28 @@ class Running:
 def fixture_server(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Serve the second task's model on loopback."""
     log = tmp_path_factory.mktemp("serve") / "log"
-    environment = {**os.environ, "PYTHONPATH": str(trained / "src"), "PORT": "0", "VARIANT": "canary"}
+    with log.open("w", encoding="utf-8") as file, start_server(trained, file, VARIANT="canary") as (address, _):
+        assert address.startswith("http://127.0.0.1:")
+        yield Running(int(address.rpartition(":")[2]), log)
+
+
+@contextmanager
+def start_server(
+    folder: Path, log: TextIO | int, **environment: str
+) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """Serve a folder's model on a free port; give the address that the server names."""
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "PORT": "0", **environment}
     command = [sys.executable, "-m", "lifecycle.serve"]
-    with log.open("w", encoding="utf-8") as file:
-        with subprocess.Popen(
-            command, cwd=trained, env=environment, stdout=file, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stderr
-            try:
-                said = process.stderr.readline()
-                assert said.startswith("address="), said + process.stderr.read()
-                yield Running(int(said.split()[0].rpartition(":")[2]), log)
-            finally:
-                process.terminate()
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=log, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        try:
+            said = process.stderr.readline()
+            assert said.startswith("address="), said + process.stderr.read()
+            yield said.split()[0].removeprefix("address="), process
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(name="ask")
@@ -596,6 +606,35 @@ def test_port_that_is_taken_is_refused(server: Running, monkeypatch: pytest.Monk
 
     with pytest.raises(RefusedError, match=f"port {server.port} cannot be used: Address already in use"):
         serve.main()
+
+
+@pytest.mark.usefixtures("ask")
+def test_address_that_the_machine_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Kept for documentation: no machine has it.
+    monkeypatch.setenv("HOST", "192.0.2.1")
+
+    with pytest.raises(
+        RefusedError, match="192.0.2.1, port 8080 cannot be used: .*; name another one in HOST or PORT"
+    ):
+        serve.main()
+
+
+def test_server_that_is_told_to_end_first_answers_what_was_asked(trained: Path) -> None:
+    with start_server(trained, subprocess.DEVNULL, HOST="0.0.0.0") as (address, process):
+        port = int(address.removeprefix("http://0.0.0.0:"))
+        idle, asking = (http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(2))
+        for connection in (idle, asking):
+            connection.request("GET", "/health")
+            connection.getresponse().read()
+        asking.request("POST", "/predict", json.dumps({"rows": read_sent(trained, 200)}))
+        process.terminate()
+        answer = json.loads(asking.getresponse().read())
+        # A client that asks nothing more does not hold it up.
+        code = process.wait(timeout=serve.IDLE_SECONDS / 2)
+        for connection in (idle, asking):
+            connection.close()
+
+    assert (len(answer["predictions"]), code) == (200, 0)
 
 
 def test_folder_without_a_model_is_refused_in_one_line(tmp_path: Path, trained: Path) -> None:

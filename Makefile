@@ -5,6 +5,7 @@ SOURCE ?=
 BASE ?=
 COMMIT ?=
 VERSION ?=
+FROM ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 # Idle threads of a fit sleep instead of spinning: on busy cores that is the difference of seconds and minutes.
@@ -12,7 +13,7 @@ export OMP_WAIT_POLICY := PASSIVE
 run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
+.PHONY: help install bundle image serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +47,9 @@ lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0]
 
 bundle: .venv/installed ## Pack the model for AWS Lambda: out/bundle.zip
 	@$(run) dvc pull -q out/model.onnx && $(run) lifecycle.bundle
+
+image: bundle ## Build the container image; needs buildah or docker: [FROM=base image]
+	@$(run) lifecycle.image $(if $(FROM),--base '$(FROM)')
 
 serve: .venv/installed ## Answer requests on loopback: [PORT=8080]
 	@$(run) dvc pull -q out/model.onnx && exec $(run) lifecycle.serve

@@ -24,7 +24,7 @@ MACHINERY = [
     *(SOURCE / "lifecycle").rglob("*.py"),
     *(ROOT / ".github").rglob("*.y*ml"),
     *(ROOT / "infra").rglob("*.tf"),
-    *(ROOT / name for name in ("Makefile", "dvc.yaml", ".ci/run")),
+    *(ROOT / name for name in ("Makefile", "dvc.yaml", ".ci/run", "infra/Dockerfile")),
 ]
 
 # Words of the task that the template comes with; a fork may put its own here.

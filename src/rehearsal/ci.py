@@ -112,10 +112,12 @@ def serve_vulnerabilities() -> Iterator[str]:
 
 
 def install_stand_ins(folder: Path) -> Path:
-    """Write commands that stand in for npm and CML, which the rehearsal cannot have; return their folder."""
+    """Write commands that stand in for those that the rehearsal cannot have or must not run; return their folder."""
     commands = {
         "npm": 'case "$*" in "install --global --ignore-scripts --before="*" @dvcorg/cml@0.20.6") exit 0;; esac\n'
         'echo "npm $*: the rehearsal knows no such installation" >&2; exit 1\n',
+        "sudo": 'case "$*" in "apt-get update -qq" | "apt-get install -y -qq "*) exit 0;; esac\n'
+        'echo "sudo $*: the rehearsal installs nothing on this machine" >&2; exit 1\n',
         "cml": f'exec "{sys.executable}" "{Path(__file__).with_name("cml.py")}" "$@"\n',
     }
     folder.mkdir()

@@ -46,6 +46,7 @@ START_SECONDS = 60
 class Running:
     """A server in a process of its own, and where its log goes."""
 
+    process: int
     port: int
     log: Path
 
@@ -65,15 +66,6 @@ class Running:
         return [line for line in lines if line["request_id"] == request_id]
 
 
-@pytest.fixture(name="server", scope="module")
-def fixture_server(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Serve the second task's model on loopback."""
-    log = tmp_path_factory.mktemp("serve") / "log"
-    with log.open("w", encoding="utf-8") as file, start_server(trained, file, VARIANT="canary") as (address, _):
-        assert address.startswith("http://127.0.0.1:")
-        yield Running(int(address.rpartition(":")[2]), log)
-
-
 @contextmanager
 def start_server(
     folder: Path, log: TextIO | int, **environment: str
@@ -91,6 +83,21 @@ def start_server(
             yield said.split()[0].removeprefix("address="), process
         finally:
             process.terminate()
+
+
+@contextmanager
+def serve_folder(folder: Path, log: Path) -> Iterator[Running]:
+    """Serve a folder's model on loopback, with a log."""
+    with log.open("w", encoding="utf-8") as file, start_server(folder, file, VARIANT="canary") as (address, process):
+        assert address.startswith("http://127.0.0.1:")
+        yield Running(process.pid, int(address.rpartition(":")[2]), log)
+
+
+@pytest.fixture(name="server", scope="module")
+def fixture_server(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Serve the second task's model."""
+    with serve_folder(trained, tmp_path_factory.mktemp("serve") / "log") as running:
+        yield running
 
 
 @pytest.fixture(name="ask")
@@ -359,7 +366,7 @@ def test_event_of_another_kind_is_refused(event: Any) -> None:
         ("GET", "/predict", 405, "the path answers POST alone."),
         ("DELETE", "/predict", 405, "the path answers POST alone."),
         ("POST", "/health", 405, "the path answers GET alone."),
-        ("BREW", "/predict", 501, "Not Implemented."),
+        ("BREW", "/predict", 405, "the path answers POST alone."),
     ],
 )
 def test_server_refuses_what_it_does_not_offer(

@@ -8,7 +8,7 @@ from lifecycle.serving.service import Service, name_classes
 
 EXAMPLE_TIME = "2024-01-31T08:30:00"
 ERRORS = {
-    "400": "the request is not what the contract says",
+    "400": "the request is not what the contract says, or holds a number too large for the model",
     "413": "the body is too large",
     "500": "an unexpected fault; the log has it under the request id",
 }

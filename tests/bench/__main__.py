@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from lifecycle.errors import RefusedError
 from lifecycle.params import Params, read_params
 from lifecycle.paths import OUT
 from tests.bench.line import Line
 from tests.bench.predicting import measure_prediction, measure_start
 from tests.bench.preparing import measure_memory, measure_speed
 from tests.bench.reviewing import measure_review
+from tests.bench.serving import measure_serving
 
 # What is measured, and what it is measured against.
 LIBRARIES = ("numpy", "pyarrow", "pandas", "scikit-learn", "onnxruntime")
@@ -28,6 +30,10 @@ def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
         yardsticks = importlib.import_module("tests.domain.yardsticks")
     yield from measure_prediction()
     yield from measure_start()
+    # AWS's runtime client is for Linux alone.
+    if importlib.util.find_spec("awslambdaric"):
+        with tempfile.TemporaryDirectory() as folder:
+            yield from measure_serving(Path(folder), params)
     if yardsticks and source:
         yield from yardsticks.measure_errors(source, params)
     with tempfile.TemporaryDirectory(dir=OUT) as folder:
@@ -62,4 +68,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except RefusedError as error:
+        sys.exit(f"RefusedError: {error}")

@@ -111,6 +111,15 @@ class _Api(BaseHTTPRequestHandler):
         """Keep the terminal quiet."""
 
 
+class _Server(ThreadingHTTPServer):
+    """The API's server; a process that is killed breaks its connection, and that is no fault."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report what went wrong, unless it is the connection."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Process:
     """A process that takes one event after the other.
 
@@ -134,7 +143,7 @@ class Process:
         self._outcomes: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._ready = False
         self._write = write
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Api", (_Api,), {"process": self}))
+        self._server = _Server(("127.0.0.1", 0), type("Api", (_Api,), {"process": self}))
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
         own = {
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_address[1]}",

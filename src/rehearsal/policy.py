@@ -1,4 +1,4 @@
-"""Decide what an IAM policy document allows, as AWS would; the emulator on loopback looks at no condition.
+"""Decide what IAM policy documents allow, as AWS would.
 
 It knows what the documents in infra use, and refuses to guess about anything else.
 """
@@ -12,15 +12,16 @@ from lifecycle.errors import MisuseError
 ISSUER = "token.actions.githubusercontent.com"
 ASSUME = "sts:AssumeRoleWithWebIdentity"
 
+Document = Mapping[str, Any]
 Context = Mapping[str, str | Sequence[str]]
 
 
-def trusts(document: Mapping[str, Any], claims: Context, provider: str) -> bool:
+def trusts(document: Document, claims: Context, provider: str) -> bool:
     """Decide whether a role's trust policy lets a token of GitHub Actions in.
 
     Parameters
     ----------
-    document : Mapping[str, Any]
+    document : Document
         The trust policy.
     claims : Context
         The token's claims, such as ``sub`` and ``aud``.
@@ -36,22 +37,34 @@ def trusts(document: Mapping[str, Any], claims: Context, provider: str) -> bool:
 
 
 def allows(
-    document: Mapping[str, Any],
+    document: Document,
     action: str,
     resource: str | None = None,
     context: Context | None = None,
     principal: tuple[str, str] | None = None,
 ) -> bool:
-    """Decide whether a policy allows an action: some statement allows it, and none denies it.
+    """Decide whether one policy allows an action; as `explain_refusal` has it."""
+    return explain_refusal([document], action, resource and [resource], context, principal) is None
+
+
+def explain_refusal(
+    documents: Iterable[Document],
+    action: str,
+    resources: Sequence[str] | None = None,
+    context: Context | None = None,
+    principal: tuple[str, str] | None = None,
+) -> str | None:
+    """Decide whether policies allow an action: some statement allows it, and none denies it.
 
     Parameters
     ----------
-    document : Mapping[str, Any]
-        The policy, read from its JSON.
+    documents : iterable of Document
+        The policies, read from their JSON.
     action : str
         Such as ``s3:GetObject``.
-    resource : str, optional
-        The ARN that is acted on; without it, as in a trust policy, resources are not looked at.
+    resources : sequence of str, optional
+        The ARN that is acted on, in each form in which it may be written; without it, as in a trust policy,
+        resources are not looked at.
     context : Context, optional
         The values of condition keys; one that is not there is absent from the request.
     principal : tuple[str, str], optional
@@ -59,7 +72,8 @@ def allows(
 
     Returns
     -------
-    bool
+    str or None
+        Why it is not allowed, in AWS's words; None if it is.
 
     Raises
     ------
@@ -74,13 +88,18 @@ def allows(
     known = {name.lower(): value for name, value in (context or {}).items()}
     effects = {
         statement["Effect"]
+        for document in documents
         for statement in _listed(document["Statement"])
-        if _applies(statement, action, resource, known, principal)
+        if _applies(statement, action, resources, known, principal)
     }
-    return effects == {"Allow"}
+    if "Deny" in effects:
+        return "with an explicit deny in an identity-based policy"
+    if not effects:
+        return f"because no identity-based policy allows the {action} action"
+    return None
 
 
-def list_actions(document: Mapping[str, Any], effect: str = "Allow") -> set[str]:
+def list_actions(document: Document, effect: str = "Allow") -> set[str]:
     """List the actions of all statements that allow, or of those that deny."""
     statements = [part for part in _listed(document["Statement"]) if part["Effect"] == effect]
     return {action for part in statements for action in _listed(part["Action"])}
@@ -89,7 +108,7 @@ def list_actions(document: Mapping[str, Any], effect: str = "Allow") -> set[str]
 def _applies(
     statement: Mapping[str, Any],
     action: str,
-    resource: str | None,
+    resources: Sequence[str] | None,
     context: Context,
     principal: tuple[str, str] | None,
 ) -> bool:
@@ -105,7 +124,10 @@ def _applies(
     return (
         # Actions have no case.
         _matches_any(action.lower(), [pattern.lower() for pattern in _listed(statement["Action"])])
-        and (resource is None or _matches_any(resource, _listed(statement.get("Resource", []))))
+        and (
+            resources is None
+            or any(_matches_any(resource, _listed(statement.get("Resource", []))) for resource in resources)
+        )
         and (principal is None or _is_principal(statement.get("Principal"), *principal))
         and all(conditions)
     )

@@ -1,26 +1,18 @@
-"""Terraform on copies of infra, away from this machine's keys; nothing is left in the repository."""
+"""Plans that call nobody, and the documents in them."""
 
 import json
 import os
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from tools import require_tool
 
-ROOT = Path(__file__).parents[2]
-# The emulator's account.
-ACCOUNT = "123456789012"
-REGION = "eu-central-1"
-NAME = "lifecycle"
-COMMON = {"account_id": ACCOUNT, "region": REGION, "name": NAME}
-BOOTSTRAP = {**COMMON, "owner": "Octo", "owner_id": "11", "repository": "model", "repository_id": "22"}
+from lifecycle.errors import RefusedError
+from rehearsal import terraform
+from rehearsal.terraform import LOCAL_STATE, name_variables, run_terraform
 
-LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
+ROOT = Path(__file__).parents[2]
 # Enough for a plan that calls nobody.
 OFFLINE = """
 provider "aws" {
@@ -32,62 +24,22 @@ provider "aws" {
   skip_requesting_account_id  = true
 }
 """
-# Settings and keys of whoever runs the tests.
-HIDDEN = ("AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_LOG", "TF_DATA_DIR", "TF_WORKSPACE")
 
 
 def copy_infra(folder: Path) -> Path:
-    """Copy infra as it is now, without what a user's own runs left there."""
-    ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "*_override.tf", "*.tfplan")
-    return Path(shutil.copytree(ROOT / "infra", folder / "infra", ignore=ignored))
-
-
-def hide_keys(**added: str) -> dict[str, str]:
-    """Give the environment without the keys and settings of this machine."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
-    return {
-        **environment,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "CHECKPOINT_DISABLE": "1",
-        "TF_IN_AUTOMATION": "1",
-        # A copy has no lock file.
-        "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "1",
-        **added,
-    }
-
-
-def call_terraform(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Call Terraform in a folder and wait for it, whatever comes out."""
-    command = [require_tool("terraform"), *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=hide_keys(**environment), capture_output=True, text=True, check=False
-    )
-
-
-def run_terraform(folder: Path, *arguments: str, **environment: str) -> str:
-    """Run Terraform in a folder; an error of its own is the test's."""
-    done = call_terraform(folder, *arguments, **environment)
-    if done.returncode:
-        shown = f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        raise AssertionError(f"terraform {' '.join(arguments)} ended with {done.returncode}:\n{shown}")
-    return done.stdout
+    """Copy the repository's infra; a laptop without Terraform skips the test."""
+    require_tool("terraform")
+    return terraform.copy_infra(ROOT / "infra", folder)
 
 
 def init(folder: Path, *arguments: str, **environment: str) -> None:
     """Initialise a folder; a laptop that cannot reach the provider skips the test."""
-    # A cache of providers may be shared, and Terraform does not guard it.
-    with FileLock(Path(tempfile.gettempdir()) / "terraform-init.lock"):
-        done = call_terraform(folder, "init", "-input=false", "-no-color", *arguments, **environment)
-    if done.returncode and "Failed to query available provider packages" in done.stderr and not os.environ.get("CI"):
-        pytest.skip("terraform cannot reach its registry, so it has no AWS provider")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def name_variables(variables: dict[str, str]) -> list[str]:
-    """Write variables as arguments."""
-    return [f"-var={name}={value}" for name, value in variables.items()]
+    try:
+        terraform.init(folder, *arguments, **environment)
+    except RefusedError as error:
+        if "Failed to query available provider packages" in str(error) and not os.environ.get("CI"):
+            pytest.skip("terraform cannot reach its registry, so it has no AWS provider")
+        raise
 
 
 def plan_offline(folder: Path, variables: dict[str, str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import MisuseError
-from rehearsal.policy import allows, trusts
+from rehearsal.policy import allows, explain_refusal, trusts
 
 PROVIDER = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
 SUB = "token.actions.githubusercontent.com:sub"
@@ -114,3 +114,25 @@ def test_only_the_named_provider_vouches(principal: Any, verdict: bool) -> None:
 def test_unknown_parts_are_not_guessed(statement: dict[str, Any], complaint: str) -> None:
     with pytest.raises(MisuseError, match=complaint):
         allows(make_document(statement), "s3:GetObject", "arn:aws:s3:::store/a", {SUB: "a"})
+
+
+def test_refusal_says_why() -> None:
+    denial = make_document({"Effect": "Deny"})
+
+    missing = explain_refusal([make_document({})], "s3:PutObject", ["arn:aws:s3:::store/a"])
+    denied = explain_refusal([make_document({}), denial], "s3:GetObject", ["arn:aws:s3:::store/a"])
+
+    assert missing == "because no identity-based policy allows the s3:PutObject action"
+    assert denied == "with an explicit deny in an identity-based policy"
+
+
+def test_resource_may_be_written_in_several_forms() -> None:
+    document = make_document({"Action": "logs:PutLogEvents", "Resource": "arn:aws:logs:::log-group:a"})
+
+    assert explain_refusal([document], "logs:PutLogEvents", ["arn:aws:logs:::log-group:a:*"]) is not None
+    assert (
+        explain_refusal(
+            [document], "logs:PutLogEvents", ["arn:aws:logs:::log-group:a:*", "arn:aws:logs:::log-group:a"]
+        )
+        is None
+    )

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from tools import require_tool
 
-from tests.infra.terraform import ROOT, call_terraform, copy_infra, init, run_terraform
+from rehearsal.terraform import call_terraform, run_terraform
+from tests.infra.terraform import ROOT, copy_infra, init
 
 pytestmark = pytest.mark.cloud
 
@@ -21,6 +23,7 @@ def fixture_infra(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_files_are_formatted() -> None:
+    require_tool("terraform")
     done = call_terraform(ROOT, "fmt", "-check", "-recursive", "-no-color", "infra")
 
     assert done.returncode == 0, f"run `terraform fmt -recursive infra`:\n{done.stdout}{done.stderr}"

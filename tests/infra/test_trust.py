@@ -5,18 +5,10 @@ from typing import Any
 
 import pytest
 
+from rehearsal.cloud.server import ACCOUNT, REGION
 from rehearsal.policy import allows, list_actions, trusts
-from tests.infra.terraform import (
-    ACCOUNT,
-    BOOTSTRAP,
-    COMMON,
-    NAME,
-    REGION,
-    copy_infra,
-    plan_offline,
-    read_documents,
-    read_planned,
-)
+from rehearsal.terraform import BOOTSTRAP, COMMON, NAME
+from tests.infra.terraform import copy_infra, plan_offline, read_documents, read_planned
 
 pytestmark = pytest.mark.cloud
 

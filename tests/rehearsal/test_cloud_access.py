@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from rehearsal.cloud.access import decide
-from rehearsal.cloud.requests import Wanted
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import HANDLER, create_function, create_role, invoke, make_client, pack
 
@@ -205,34 +203,45 @@ def test_account_itself_may_be_kept_out(cloud: Cloud) -> None:
     make_client(cloud, "s3").list_buckets()
 
 
+def test_what_the_evaluator_does_not_know_is_refused(cloud: Cloud) -> None:
+    unknown = {"Effect": "Allow", "NotAction": "s3:Put*", "Resource": "*"}
+    bucket = make_client(cloud, "s3", assume(cloud, "odd", unknown))
+
+    with pytest.raises(ClientError, match="this evaluator does not know NotAction"):
+        bucket.list_objects_v2(Bucket="data")
+
+
 @pytest.mark.parametrize(
-    ("statement", "allowed"),
-    [
-        (make_statement("s3:GetObject", "arn:aws:s3:::data/store/*"), True),
-        (make_statement("S3:get*", "*"), True),
-        (make_statement("s3:GetObject", "arn:aws:s3:::data/store/?"), True),
-        (make_statement("s3:GetObject", "arn:aws:s3:::data"), False),
-        (make_statement("s3:GetObject", "arn:aws:s3:::Data/store/*"), False),
-        (make_statement("s3:PutObject", "*"), False),
-        (make_statement("s3:GetObject", "*", Condition={"StringEquals": {"aws:RequestedRegion": "eu"}}), True),
-        (make_statement("s3:GetObject", "*", Condition={"StringEquals": {"aws:RequestedRegion": ["us"]}}), False),
-        (make_statement("s3:GetObject", "*", Condition={"StringEquals": {"unknown": "x"}}), False),
-        (make_statement("s3:GetObject", "*", Condition={"NumericEquals": {"aws:RequestedRegion": "1"}}), False),
-        ({"Effect": "Allow", "NotAction": "s3:Put*", "Resource": "*"}, True),
-        ({"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::data/*"}, False),
-    ],
+    ("condition", "missing"),
+    [({}, "lambda:TagResource"), ({"iam:PassedToService": "ec2.amazonaws.com"}, "iam:PassRole")],
 )
-def test_statement_applies_as_written(statement: dict[str, Any], allowed: bool) -> None:
-    wanted = Wanted("s3:GetObject", "arn:aws:s3:::data/store/1")
+def test_creating_a_function_asks_to_tag_it_and_to_pass_its_role(
+    cloud: Cloud, condition: dict[str, str], missing: str
+) -> None:
+    role = create_role(cloud, f"passed-{len(condition)}")
+    asked = {"Code": {"ZipFile": pack()}, "Handler": "handler.answer", "Role": role, "Runtime": "python3.11"}
+    allowed = "lambda:CreateFunction" if not condition else "lambda:CreateFunction lambda:TagResource"
+    pass_role = make_statement("iam:PassRole", role, Condition={"StringEquals": condition})
+    keys = assume(cloud, f"maker-{len(condition)}", make_statement(allowed, f"{FUNCTION}-2"), pass_role)
 
-    refused = decide([json.dumps({"Statement": statement})], wanted, {"aws:RequestedRegion": "eu"})
+    with pytest.raises(ClientError, match=f"not authorized to perform: {missing}"):
+        make_client(cloud, "lambda", keys).create_function(FunctionName="model-2", Tags={"a": "b"}, **asked)
 
-    assert (refused is None) is allowed
+    assert [wanted.action for wanted in cloud.guard.asked[f"maker-{len(condition)}"]][-1] == missing
 
 
-def test_deny_outweighs_allow() -> None:
-    statements = [make_statement("*", "*"), make_statement("s3:Get*", "*", effect="Deny")]
+def test_services_act_in_the_name_of_the_role_that_they_were_given(cloud: Cloud) -> None:
+    create_function(cloud, "mute")
+    keys = assume(cloud, "caller", make_statement("lambda:InvokeFunction", "*"))
+    cloud.guard.root_allowed = False
+    try:
+        invoke(make_client(cloud, "lambda", keys), "mute", say="x")
+    finally:
+        cloud.guard.root_allowed = True
 
-    refused = decide([json.dumps({"Statement": statements})], Wanted("s3:GetObject", "arn:aws:s3:::a/b"), {})
-
-    assert refused == "with an explicit deny in an identity-based policy"
+    assert "logs:CreateLogStream" in [wanted.action for wanted in cloud.guard.asked["mute"]]
+    assert any(
+        "role/mute is not authorized to perform: logs:CreateLogStream" in text for text in cloud.guard.refusals
+    )
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        make_client(cloud, "logs").filter_log_events(logGroupName="/aws/lambda/mute")

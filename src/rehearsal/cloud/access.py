@@ -1,9 +1,9 @@
 """Access: requests with a role's keys are held against the role's policies, and refused in AWS's words."""
 
 import json
-import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -12,78 +12,42 @@ from moto.awslambda.models import LambdaBackend
 from moto.iam.models import iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
+from lifecycle.errors import MisuseError
 from rehearsal.cloud.requests import CREDENTIAL, Ask, Wanted, read_ask
+from rehearsal.policy import Document, explain_refusal
 
 # Nothing need be allowed for them.
 FREE = {"sts:GetCallerIdentity", "sts:AssumeRoleWithWebIdentity"}
 CODES = {"s3": "AccessDenied", "lambda": "AccessDeniedException", "logs": "AccessDeniedException"}
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-Statement = Mapping[str, Any]
+Documents = tuple[Document, ...]
 
 
-def as_list(value: Any) -> list[Any]:
-    """Give a list of what a policy may write as one or as several."""
-    return value if isinstance(value, list) else [value]
+@dataclass(frozen=True)
+class Permissions:
+    """All that bounds a role: its own policies, and where there are any its boundary's and its session's."""
+
+    own: Documents
+    boundary: Documents | None = None
+    session: Documents | None = None
+
+    def explain_refusal(self, wanted: Wanted) -> str | None:
+        """Tell why an action is refused, in AWS's words; None if it is allowed."""
+        reason = explain(self.own, wanted)
+        for kind, documents in (("permissions boundary", self.boundary), ("session policy", self.session)):
+            if reason is None and documents is not None and explain(documents, wanted):
+                reason = f"because no {kind} allows the {wanted.action} action"
+        return reason
 
 
-def matches(patterns: Any, value: str, ignore_case: bool = False) -> bool:
-    """Tell whether a value matches one of a policy's patterns, in which ``*`` is anything and ``?`` one character."""
-    flags = re.DOTALL | (re.IGNORECASE if ignore_case else 0)
-    escaped = (re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in as_list(patterns))
-    return any(re.fullmatch(pattern, value, flags) for pattern in escaped)
-
-
-def meets(conditions: Mapping[str, Mapping[str, Any]], known: Mapping[str, str]) -> bool:
-    """Tell whether a request meets a statement's conditions; one that is not understood here is not met."""
-    for operator, expected in conditions.items():
-        for key, values in expected.items():
-            value = known.get(key)
-            if operator == "StringEquals":
-                met = value is not None and value in as_list(values)
-            elif operator == "StringLike":
-                met = value is not None and matches(values, value)
-            elif operator == "StringNotEquals":
-                met = value is None or value not in as_list(values)
-            else:
-                met = False
-            if not met:
-                return False
-    return True
-
-
-def applies(statement: Statement, wanted: Wanted, conditions: Mapping[str, str]) -> bool:
-    """Tell whether a statement is about an action on a resource."""
-    if "NotAction" in statement:
-        action = not matches(statement["NotAction"], wanted.action, True)
-    else:
-        action = matches(statement.get("Action", []), wanted.action, True)
-    if wanted.resource is None:
-        # What an action is done to is not known here: all that allows it for something allows it, nothing denies it.
-        resource = statement["Effect"] == "Allow" or statement.get("Resource") == "*"
-    elif "NotResource" in statement:
-        resource = not matches(statement["NotResource"], wanted.resource)
-    else:
-        # A log group is written with and without what stands for its streams.
-        names = {wanted.resource, wanted.resource.removesuffix(":*")}
-        resource = any(matches(statement.get("Resource", []), name) for name in names)
-    return action and resource and meets(statement.get("Condition", {}), conditions)
-
-
-def decide(documents: Sequence[str], wanted: Wanted, conditions: Mapping[str, str]) -> str | None:
-    """Decide by policies whether an action is allowed; one that denies outweighs all that allow.
-
-    Returns
-    -------
-    str or None
-        Why it is not, in AWS's words.
-    """
-    statements = [statement for document in documents for statement in as_list(json.loads(document)["Statement"])]
-    effects = {statement["Effect"] for statement in statements if applies(statement, wanted, conditions)}
-    if "Deny" in effects:
-        return "with an explicit deny in an identity-based policy"
-    if "Allow" not in effects:
-        return f"because no identity-based policy allows the {wanted.action} action"
-    return None
+def explain(documents: Documents, wanted: Wanted) -> str | None:
+    """Tell why policies do not allow an action; what the evaluator does not know, they do not."""
+    # A log group is written with and without what stands for its streams.
+    names = wanted.resource and [wanted.resource, wanted.resource.removesuffix(":*")]
+    try:
+        return explain_refusal(documents, wanted.action, names, wanted.conditions)
+    except MisuseError as error:
+        return f"because {error}"
 
 
 class Guard:
@@ -93,16 +57,19 @@ class Guard:
     ----------
     account, region : str
     root_allowed : bool
-        Whether keys that are no role's may do everything; may be changed at any time.
+        Whether keys that are no role's may do everything, and AWS's own services too; may be changed at any time.
 
     Attributes
     ----------
+    asked : dict of str to list of Wanted
+        What each role asked for, by its name.
     refusals : list of str
         What was refused, in the words in which it was.
     """
 
     def __init__(self, account: str, region: str, root_allowed: bool) -> None:
         self.root_allowed = root_allowed
+        self.asked: dict[str, list[Wanted]] = {}
         self.refusals: list[str] = []
         self._account = account
         self._region = region
@@ -132,13 +99,12 @@ class Guard:
             return self._note("InvalidClientTokenId", "The security token included in the request is invalid.")
         if ask.token != role.session_token:
             return self._note("InvalidClientTokenId", "The security token included in the request is invalid.")
-        for wanted in needed:
-            reason = self._decide(role, wanted, ask.conditions)
-            if reason:
-                on = f" on resource: {wanted.resource}" if wanted.resource else ""
-                message = f"User: {role.arn} is not authorized to perform: {wanted.action}{on} {reason}"
-                return self._note(CODES.get(ask.service, "AccessDenied"), message)
-        return None
+        return self._refuse_role(role, needed, CODES.get(ask.service, "AccessDenied"))
+
+    def refuse_service(self, role_arn: str, *needed: Wanted) -> tuple[str, str] | None:
+        """Tell why a service of AWS may not do something in a role's name."""
+        reason = self._refuse_role(role_arn, list(needed), "AccessDenied")
+        return None if self.root_allowed else reason
 
     def refuse_address(
         self, backend: LambdaBackend, function: str, qualifier: str, headers: Mapping[str, str]
@@ -155,11 +121,10 @@ class Guard:
         if not match:
             return self._note("AccessDenied", "Forbidden")[1]
         resource = f"arn:aws:lambda:{self._region}:{self._account}:function:{function}:{qualifier}"
-        wanted = tuple(Wanted(f"lambda:{name}", resource) for name in ("InvokeFunctionUrl", "InvokeFunction"))
         conditions = {"lambda:FunctionUrlAuthType": "AWS_IAM"}
-        refused = self.refuse(
-            Ask(match["key"], lower.get("x-amz-security-token"), match["region"], "lambda", wanted, conditions)
-        )
+        names = ("InvokeFunctionUrl", "InvokeFunction")
+        wanted = tuple(Wanted(f"lambda:{name}", resource, conditions) for name in names)
+        refused = self.refuse(Ask(match["key"], lower.get("x-amz-security-token"), match["region"], "lambda", wanted))
         return "Forbidden" if refused else None
 
     def _note(self, code: str, message: str) -> tuple[str, str]:
@@ -176,22 +141,49 @@ class Guard:
                 return found
         return None
 
-    def _decide(self, assumed: AssumedRole, wanted: Wanted, conditions: Mapping[str, str]) -> str | None:
-        """Decide by a role's own policies, its boundary, and the policy of the session."""
+    def _refuse_role(self, taken: AssumedRole | str, needed: list[Wanted], code: str) -> tuple[str, str] | None:
+        """Note what a role asks for, and tell why it is refused; by the session of a role, or by its ARN."""
+        role_arn, caller = (taken, taken) if isinstance(taken, str) else (taken.role_arn, taken.arn)
+        name = role_arn.rpartition("/")[2]
+        permissions = self.read_permissions(name, None if isinstance(taken, str) else taken.policy)
+        for wanted in map(self._complete, needed):
+            with self._lock:
+                self.asked.setdefault(name, []).append(wanted)
+            reason = permissions.explain_refusal(wanted)
+            if reason:
+                on = f" on resource: {wanted.resource}" if wanted.resource else ""
+                return self._note(code, f"User: {caller} is not authorized to perform: {wanted.action}{on} {reason}")
+        return None
+
+    def read_permissions(self, name: str, session: str | None = None) -> Permissions:
+        """Read what bounds a role."""
         backend = iam_backends[self._account]["aws"]
-        found = [role for role in backend.roles.values() if role.arn == assumed.role_arn]
+        found = [role for role in backend.roles.values() if role.name == name]
         if not found:
-            return decide([], wanted, conditions)
+            return Permissions(())
         role = found[0]
-        known = {"aws:PrincipalArn": role.arn, **conditions}
-        reason = decide([*role.policies.values(), *list_documents(role.managed_policies.values())], wanted, known)
-        if reason is None and role.permissions_boundary_arn:
-            boundary = backend.managed_policies.get(role.permissions_boundary_arn)
-            if decide([*list_documents([boundary] if boundary else [])], wanted, known):
-                reason = f"because no permissions boundary allows the {wanted.action} action"
-        if reason is None and assumed.policy and decide([assumed.policy], wanted, known):
-            reason = f"because no session policy allows the {wanted.action} action"
-        return reason
+        documents = [*role.policies.values(), *list_documents(role.managed_policies.values())]
+        boundary = backend.managed_policies.get(role.permissions_boundary_arn or "")
+        limits = read_documents(list_documents([boundary] if boundary else []))
+        return Permissions(
+            read_documents(documents),
+            limits if role.permissions_boundary_arn else None,
+            read_documents([session]) if session else None,
+        )
+
+    def _complete(self, wanted: Wanted) -> Wanted:
+        """Add what AWS knows of a role that is acted on: its boundary."""
+        if not wanted.action.startswith("iam:") or "iam:PermissionsBoundary" in wanted.conditions:
+            return wanted
+        roles = iam_backends[self._account]["aws"].roles.values()
+        found = [role.permissions_boundary_arn for role in roles if role.arn == wanted.resource]
+        known = {"iam:PermissionsBoundary": found[0]} if found and found[0] else {}
+        return replace(wanted, conditions={**wanted.conditions, **known})
+
+
+def read_documents(texts: Iterable[str]) -> Documents:
+    """Read policies from their JSON."""
+    return tuple(json.loads(text) for text in texts)
 
 
 def list_documents(policies: Iterable[Any]) -> Iterator[str]:

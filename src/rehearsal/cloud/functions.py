@@ -122,7 +122,7 @@ class Fleet:
             unpack(function.code_bytes, folder)
         scratch = self._folder / "tmp" / uuid4().hex
         scratch.mkdir(parents=True)
-        stream = self._monitor.open_stream(function.function_name, str(function.version))
+        stream = self._monitor.open_stream(function.function_name, str(function.version), function.role)
         credentials = sts_backends[function.account_id][function.partition].assume_role(
             function.region, function.function_name, function.role, "", 3600, ""
         )

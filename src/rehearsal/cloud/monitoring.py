@@ -4,7 +4,7 @@ import gzip
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,9 @@ from moto.logs.models import LogEvent, LogGroup, LogsBackend, logs_backends
 from moto.s3.models import s3_backends
 
 from rehearsal.cloud.alarms import name_metric
+from rehearsal.cloud.requests import Wanted
+
+Refuse = Callable[..., object]
 
 # Firehose's words for the day in a prefix.
 DAY = "!{timestamp:yyyy-MM-dd}"
@@ -37,10 +40,16 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Delivery:
-    """Where the prediction log goes: ``prefix`` is Firehose's, with ``!{timestamp:yyyy-MM-dd}`` for the day."""
+    """Where the prediction log goes: ``prefix`` is Firehose's, with ``!{timestamp:yyyy-MM-dd}`` for the day.
+
+    ``reader`` hands lines on to ``stream``, and ``writer`` writes them; roles, whose permissions are asked for.
+    """
 
     bucket: str
     prefix: str = f"predictions/day={DAY}/"
+    stream: str = ""
+    reader: str = ""
+    writer: str = ""
 
 
 class Datum(MetricDatum):
@@ -68,15 +77,20 @@ class Monitor:
     delivery : Delivery or None
         Of the prediction log; without it, log groups with a subscription to a Firehose stream are delivered to that
         stream's bucket.
+    refuse : callable
+        Tells why a service may not do something in a role's name: the role's ARN, and what it wants to do.
     """
 
-    def __init__(self, account: str, region: str, delivery: Delivery | None) -> None:
+    def __init__(self, account: str, region: str, delivery: Delivery | None, refuse: Refuse) -> None:
         self.invocations: list[Invocation] = []
         self._account = account
         self._region = region
         self._delivery = delivery
+        self._refuse = refuse
+        # By log stream, the role that writes it.
+        self._writers: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._pending: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._pending: dict[tuple[Delivery, str], list[str]] = defaultdict(list)
 
     @property
     def cloudwatch(self) -> CloudWatchBackend:
@@ -88,22 +102,27 @@ class Monitor:
         """Give moto's logs."""
         return logs_backends[self._account][self._region]
 
-    def open_stream(self, function: str, version: str) -> str:
-        """Open a log stream for a process of a function."""
+    def open_stream(self, function: str, version: str, role: str) -> str:
+        """Open a log stream for a process of a function, as the function's role."""
         name = f"{utcnow():%Y/%m/%d}/[{version}]{uuid4().hex}"
-        with self._lock:
-            group = f"/aws/lambda/{function}"
-            self.logs.ensure_log_group(group)
-            self.logs.ensure_log_stream(group, name)
+        group = f"/aws/lambda/{function}"
+        if not self._refuse(role, Wanted("logs:CreateLogStream", self._name_stream(group, name))):
+            with self._lock:
+                self._writers[name] = role
+                self.logs.ensure_log_group(group)
+                self.logs.ensure_log_stream(group, name)
         return name
 
     def write(self, function: str, stream: str, line: str) -> None:
         """Write a log line, and do what AWS does with metrics and predictions in it."""
+        name = f"/aws/lambda/{function}"
+        group = self.logs.groups.get(name)
+        # Somebody may have deleted it, or it could not be opened.
+        if group is None or stream not in group.streams:
+            return
+        if self._refuse(self._writers[stream], Wanted("logs:PutLogEvents", self._name_stream(name, stream))):
+            return
         with self._lock:
-            group = self.logs.groups.get(f"/aws/lambda/{function}")
-            # Somebody may have deleted it.
-            if group is None or stream not in group.streams:
-                return
             now = int(unix_time_millis())
             # Not by moto's own way in, which hands the line to Firehose in a shape of moto's.
             group.streams[stream].events.append(LogEvent(now, {"timestamp": now, "message": line}))
@@ -112,8 +131,8 @@ class Monitor:
                 self._put(namespace, name, value, unit, dimensions)
             if DELIVERED in record:
                 delivery = self._delivery or self._find_delivery(group)
-                if delivery:
-                    self._pending[delivery.bucket, delivery.prefix.replace(DAY, f"{utcnow():%Y-%m-%d}")].append(line)
+                if delivery and not self._stops(delivery.reader, "firehose:PutRecord", delivery.stream):
+                    self._pending[delivery, delivery.prefix.replace(DAY, f"{utcnow():%Y-%m-%d}")].append(line)
 
     def count(self, invocation: Invocation) -> None:
         """Keep an invocation, and count it in the metrics that Lambda keeps."""
@@ -146,10 +165,19 @@ class Monitor:
         with self._lock:
             pending = {place: lines for place, lines in self._pending.items() if lines}
             self._pending.clear()
-        for (bucket, prefix), lines in pending.items():
+        for (delivery, prefix), lines in pending.items():
             content = gzip.compress("".join(f"{line}\n" for line in lines).encode())
             key = f"{prefix}{datetime.now(UTC):%Y-%m-%d-%H-%M-%S}-{uuid4()}.gz"
-            s3_backends[self._account]["aws"].put_object(bucket, key, content)
+            if not self._stops(delivery.writer, "s3:PutObject", f"arn:aws:s3:::{delivery.bucket}/{key}"):
+                s3_backends[self._account]["aws"].put_object(delivery.bucket, key, content)
+
+    def _stops(self, role: str, action: str, resource: str) -> bool:
+        """Tell whether a role's policies stop a service; where no role is named, none does."""
+        return bool(role and self._refuse(role, Wanted(action, resource)))
+
+    def _name_stream(self, group: str, stream: str) -> str:
+        """Name a log stream as policies do."""
+        return f"arn:aws:logs:{self._region}:{self._account}:log-group:{group}:log-stream:{stream}"
 
     def _find_delivery(self, group: LogGroup) -> Delivery | None:
         """Find the bucket to which a log group's subscription leads."""
@@ -159,7 +187,13 @@ class Monitor:
             for destination in stream.destinations if stream else []:
                 target = destination.get("ExtendedS3") or destination.get("S3") or {}
                 if "BucketARN" in target:
-                    return Delivery(target["BucketARN"].rpartition(":")[2], target.get("Prefix", ""))
+                    return Delivery(
+                        target["BucketARN"].rpartition(":")[2],
+                        target.get("Prefix", ""),
+                        subscription.destination_arn,
+                        subscription.role_arn or "",
+                        target.get("RoleARN", ""),
+                    )
         return None
 
     def _put(self, namespace: str, name: str, value: float, unit: str | None, dimensions: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -13,8 +13,6 @@ import botocore.session
 from botocore.parsers import BaseCBORParser
 
 CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/[0-9]+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
-# Above it a body is a function's code, and holds nothing else that is asked for here.
-MAX_READ_BYTES = 1_000_000
 # What IAM calls differently from the API.
 LAMBDA_ACTIONS = {"Invoke": "InvokeFunction", "InvokeWithResponseStream": "InvokeFunction"}
 # Parts of a bucket, by the word in the query; what deletes one of the last four is called as what puts it.
@@ -61,6 +59,23 @@ RESOURCES = {
     "sns": {"TopicArn": "{value}", "Name": "arn:aws:sns:{region}:{account}:{value}", "ResourceArn": "{value}"},
     "sts": {"RoleArn": "{value}"},
 }
+# What AWS asks for beside the action, of a request that tags what it makes ...
+TAGGING = {
+    "cloudwatch:PutMetricAlarm": "cloudwatch:TagResource",
+    "firehose:CreateDeliveryStream": "firehose:TagDeliveryStream",
+    "iam:CreateRole": "iam:TagRole",
+    "lambda:CreateFunction": "lambda:TagResource",
+    "logs:CreateLogGroup": "logs:TagResource",
+    "sns:CreateTopic": "sns:TagResource",
+}
+# ... or that hands a role to a service: the field, or the field within a field, that names the role.
+PASSING = {
+    "firehose:CreateDeliveryStream": ("ExtendedS3DestinationConfiguration", "RoleARN"),
+    "firehose:UpdateDestination": ("ExtendedS3DestinationUpdate", "RoleARN"),
+    "lambda:CreateFunction": ("Role",),
+    "lambda:UpdateFunctionConfiguration": ("Role",),
+    "logs:PutSubscriptionFilter": ("roleArn",),
+}
 # By service: a field of the request, and the key of a condition.
 CONDITIONS = {
     "cloudwatch": {"Namespace": "cloudwatch:namespace"},
@@ -74,6 +89,7 @@ class Wanted:
 
     action: str
     resource: str | None
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,6 @@ class Ask:
     region: str
     service: str
     wanted: tuple[Wanted, ...]
-    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_ask(environ: dict[str, Any], account: str) -> Ask | None:
@@ -115,7 +130,8 @@ def read_ask(environ: dict[str, Any], account: str) -> Ask | None:
         named = CONDITIONS.get(service, {})
         conditions |= {key: str(fields[name]) for name, key in named.items() if name in fields}
     token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN") or query.get("X-Amz-Security-Token")
-    return Ask(match["key"], token, region, service, wanted, conditions)
+    asked = tuple(replace(one, conditions={**conditions, **one.conditions}) for one in wanted)
+    return Ask(match["key"], token, region, service, asked)
 
 
 def list_actions(service: str, action: str, fields: Mapping[str, Any], place: Mapping[str, str]) -> Iterator[Wanted]:
@@ -123,10 +139,25 @@ def list_actions(service: str, action: str, fields: Mapping[str, Any], place: Ma
     for name, resource in RESOURCES.get(service, {}).items():
         if fields.get(name):
             values = fields[name] if isinstance(fields[name], list) else [fields[name]]
-            yield from (Wanted(f"{service}:{action}", resource.format(value=value, **place)) for value in values)
+            for value in values:
+                wanted = Wanted(f"{service}:{action}", resource.format(value=value, **place))
+                yield wanted
+                yield from list_dependents(wanted, fields)
             return
     everything = f"arn:aws:cloudwatch:{place['region']}:{place['account']}:alarm:*"
     yield Wanted(f"{service}:{action}", everything if action == "DescribeAlarms" else None)
+
+
+def list_dependents(wanted: Wanted, fields: Mapping[str, Any]) -> Iterator[Wanted]:
+    """List what AWS asks for beside an action."""
+    if wanted.action in TAGGING and any(name.lower().startswith("tags") for name in fields):
+        yield Wanted(TAGGING[wanted.action], wanted.resource)
+    role: Any = fields
+    for name in PASSING.get(wanted.action, ()):
+        role = role.get(name) or {}
+    if isinstance(role, str):
+        service = f"{wanted.action.partition(':')[0]}.amazonaws.com"
+        yield Wanted("iam:PassRole", role, {"iam:PassedToService": service})
 
 
 def list_bucket_actions(environ: Mapping[str, Any], query: Mapping[str, str]) -> Iterator[Wanted]:
@@ -188,7 +219,9 @@ def list_function_actions(environ: dict[str, Any], query: Mapping[str, str], pre
             named = unquote(function or fields["FunctionName"])
             resource = named if named.startswith("arn:") else f"{prefix}:{named}"
             resource += f":{query['Qualifier']}" if query.get("Qualifier") else ""
-        yield Wanted(f"lambda:{LAMBDA_ACTIONS.get(name, name)}", unquote(resource) if resource else None)
+        wanted = Wanted(f"lambda:{LAMBDA_ACTIONS.get(name, name)}", unquote(resource) if resource else None)
+        yield wanted
+        yield from list_dependents(wanted, fields)
         code = fields.get("Code", fields)
         if "S3Bucket" in code and "S3Key" in code:
             yield Wanted("s3:GetObject", f"arn:aws:s3:::{code['S3Bucket']}/{code['S3Key']}")
@@ -206,10 +239,8 @@ def read_json(environ: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_body(environ: dict[str, Any]) -> bytes:
-    """Read a request's body and put it back; nothing if it is large."""
+    """Read a request's body and put it back."""
     length = int(environ.get("CONTENT_LENGTH") or 0)
-    if length > MAX_READ_BYTES:
-        return b""
     content = environ["wsgi.input"].read(length) if length else b""
     environ["wsgi.input"] = io.BytesIO(content) if length else environ["wsgi.input"]
     return content

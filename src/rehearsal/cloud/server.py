@@ -176,7 +176,8 @@ def serve_cloud(  # pylint: disable=too-many-arguments
     delivery : Delivery or None
         Where predictions go; without it, where a log group's subscription says.
     root_allowed : bool
-        Whether keys that are no role's may do everything; else they may do nothing but assume a role.
+        Whether keys that are no role's may do everything, and AWS's own services too; else these keys may do nothing
+        but assume a role, and services what the role allows that they were given.
     in_background : bool
         Whether alarms are evaluated and predictions delivered every 0.2 s, besides on demand.
 
@@ -185,7 +186,7 @@ def serve_cloud(  # pylint: disable=too-many-arguments
     Cloud
     """
     guard = Guard(ACCOUNT, REGION, root_allowed)
-    monitor = Monitor(ACCOUNT, REGION, delivery)
+    monitor = Monitor(ACCOUNT, REGION, delivery, guard.refuse_service)
     watch = Watch(lambda: monitor.cloudwatch, minute_seconds)
     backend = type("Functions", (FunctionBackend,), {})
     with (

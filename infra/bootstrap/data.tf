@@ -8,18 +8,13 @@ data "aws_iam_policy_document" "data" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = [var.data_prefix, "${var.data_prefix}/*"]
+      values   = ["${var.data_prefix}/*"]
     }
   }
 
   statement {
-    sid = "PullAndPush"
-    actions = [
-      "s3:AbortMultipartUpload",
-      "s3:GetObject",
-      "s3:ListMultipartUploadParts",
-      "s3:PutObject",
-    ]
+    sid       = "PullAndPush"
+    actions   = ["s3:GetObject", "s3:PutObject"]
     resources = [for names in local.resources : "${names.data}/${var.data_prefix}/*"]
   }
 }

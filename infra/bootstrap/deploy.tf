@@ -160,7 +160,7 @@ data "aws_iam_policy_document" "traffic" {
 
   statement {
     sid       = "BringBundle"
-    actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+    actions   = ["s3:GetObject", "s3:PutObject"]
     resources = ["${each.value.bundles}/*"]
   }
 
@@ -196,10 +196,10 @@ data "aws_iam_policy_document" "traffic" {
     resources = ["*"]
   }
 
-  # By version before traffic moves, and through the address after; AWS asks for both actions there.
+  # By version, before traffic moves and while it proves itself.
   statement {
     sid       = "InvokeForReal"
-    actions   = ["lambda:InvokeFunction", "lambda:InvokeFunctionUrl"]
+    actions   = ["lambda:InvokeFunction"]
     resources = ["${each.value.function}:*"]
   }
 }

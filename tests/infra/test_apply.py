@@ -22,8 +22,8 @@ from rehearsal.terraform import (
     COMMON,
     LOCAL_STATE,
     NAME,
+    NO_TLS,
     QUICK_BOOTSTRAP,
-    QUICK_ROOT,
     STATE_BUCKET,
     UNPROTECTED,
     USUAL,
@@ -68,7 +68,7 @@ def fixture_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Bootstrap and root, applied as infra/README.md says."""
     infra = copy_infra(tmp_path_factory.mktemp("applied"))
     (infra / "first.zip").write_bytes(zip_code("first"))
-    (infra / "quick_override.tf").write_text(QUICK_ROOT, encoding="utf-8")
+    (infra / "quick_override.tf").write_text(NO_TLS, encoding="utf-8")
     (infra / "bootstrap/quick_override.tf").write_text(QUICK_BOOTSTRAP, encoding="utf-8")
     given = name_variables({**COMMON, "python_version": "3.11", "bundle_file": "first.zip"})
     server = ThreadedMotoServer("127.0.0.1", 0)

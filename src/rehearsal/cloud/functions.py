@@ -146,7 +146,7 @@ class Fleet:
         }
 
         def write(line: str) -> None:
-            self._monitor.write(function.function_name, stream, line)
+            self._monitor.write(function.function_name, stream, line, function.role)
 
         return Process(folder, self._folder / RUNTIME, function.handler or "", environment, write)
 

@@ -87,8 +87,6 @@ class Monitor:
         self._region = region
         self._delivery = delivery
         self._refuse = refuse
-        # By log stream, the role that writes it.
-        self._writers: dict[str, str] = {}
         self._lock = threading.Lock()
         self._pending: dict[tuple[Delivery, str], list[str]] = defaultdict(list)
 
@@ -108,19 +106,18 @@ class Monitor:
         group = f"/aws/lambda/{function}"
         if not self._refuse(role, Wanted("logs:CreateLogStream", self._name_stream(group, name))):
             with self._lock:
-                self._writers[name] = role
                 self.logs.ensure_log_group(group)
                 self.logs.ensure_log_stream(group, name)
         return name
 
-    def write(self, function: str, stream: str, line: str) -> None:
-        """Write a log line, and do what AWS does with metrics and predictions in it."""
+    def write(self, function: str, stream: str, line: str, role: str) -> None:
+        """Write a log line as the function's role, and do what AWS does with metrics and predictions in it."""
         name = f"/aws/lambda/{function}"
         group = self.logs.groups.get(name)
         # Somebody may have deleted it, or it could not be opened.
         if group is None or stream not in group.streams:
             return
-        if self._refuse(self._writers[stream], Wanted("logs:PutLogEvents", self._name_stream(name, stream))):
+        if self._refuse(role, Wanted("logs:PutLogEvents", self._name_stream(name, stream))):
             return
         with self._lock:
             now = int(unix_time_millis())

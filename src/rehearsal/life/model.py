@@ -1,0 +1,103 @@
+"""The model's repository in the rehearsal: a clone in which a better model is trained, reviewed and registered."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lifecycle.errors import RefusedError
+from rehearsal.remote import call_git
+
+# Smaller trees predict the sample a little better.
+BETTER = {"train": {"max_leaf_nodes": 31}}
+# A rehearsal has no patience; the limits are those of params.yaml, as far as few requests can show them.
+HASTE = {
+    "deploy": {
+        "canary_weight": 0.2,
+        "bake_seconds": 6.0,
+        "poll_seconds": 0.3,
+        "min_requests": 5,
+        "max_latency_ratio": 8.0,
+    },
+    # What is measured beside the model, and does not change it.
+    "evaluate": {"resamples": 50},
+    "train": {"folds": 2},
+}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A clone of this repository."""
+
+    folder: Path
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a Python module in the clone, with the clone's code."""
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=self.make_environment(**environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def must_run(self, *command: str) -> str:
+        """Run a Python module that must succeed, and give what it printed."""
+        done = self.run(*command)
+        if done.returncode:
+            raise RefusedError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+        return done.stdout
+
+    def make_environment(self, **added: str) -> dict[str, str]:
+        """Make the environment of a command."""
+        source = {"PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        return {**os.environ, **source, **added}
+
+    def commit(self, changes: dict[str, dict[str, Any]], message: str) -> None:
+        """Change params.yaml, and commit what there is."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for section, values in changes.items():
+            params[section].update(values)
+        path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        self.save(message)
+
+    def save(self, message: str) -> None:
+        """Commit what there is."""
+        call_git(self.folder, "add", "--all")
+        call_git(self.folder, "commit", "--quiet", "--message", message)
+
+    def promote(self, version: str) -> None:
+        """Make a version the champion."""
+        self.must_run("lifecycle.registry", "promote", version)
+
+    def bundle(self) -> Path:
+        """Pack the model, and give the path of its zip file."""
+        self.must_run("lifecycle.bundle")
+        return self.folder / "out/bundle.zip"
+
+
+def clone(source: Path, folder: Path) -> Repository:
+    """Clone this repository, and register its committed model as the champion."""
+    call_git(source, "clone", "--quiet", "--no-hardlinks", str(source), str(folder))
+    for name, value in (("user.name", "Ada"), ("user.email", "ada@example.com")):
+        call_git(folder, "config", name, value)
+    repository = Repository(folder)
+    repository.must_run("lifecycle.registry", "register", "--version", "v1.0.0")
+    repository.promote("v1.0.0")
+    repository.commit(HASTE, "Bake for seconds")
+    return repository
+
+
+def train_better(repository: Repository) -> str:
+    """Train a better model, let the gate judge it, and merge it; give the gate's verdict in a line."""
+    repository.commit(BETTER, "Grow smaller trees")
+    repository.must_run("lifecycle.reproduce")
+    said = repository.must_run("lifecycle.gate")
+    repository.save("Train the model anew")
+    return " ".join(line.strip(" -") for line in said.splitlines() if line.strip().startswith(("gate:", "-")))

@@ -1,0 +1,76 @@
+"""Callers who ask all the time, and what they get."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.client import BaseClient
+
+# Who asks at the same time, and how long each waits between two requests.
+CALLERS, PAUSE_SECONDS = 3, 0.02
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a caller got: ``version`` is None, and ``said`` the reason, where the request failed."""
+
+    at: float
+    seconds: float
+    version: str | None
+    prediction: float
+    said: str
+
+
+@dataclass
+class Traffic:
+    """All answers, in the order in which they came."""
+
+    answers: list[Answer] = field(default_factory=list)
+
+    def between(self, start: float, end: float = float("inf")) -> list[Answer]:
+        """List the answers that came between two moments of ``time.monotonic``."""
+        return [answer for answer in list(self.answers) if start <= answer.at <= end]
+
+
+def ask(functions: BaseClient, target: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
+    """Ask the alias for one prediction."""
+    event = {
+        "version": "2.0",
+        "rawPath": "/predict",
+        "requestContext": {"http": {"method": "POST"}},
+        "body": json.dumps(row),
+    }
+    start = time.monotonic()
+    answer = functions.invoke(
+        FunctionName=target["function_name"], Qualifier=target["alias_name"], Payload=json.dumps(event)
+    )
+    payload = json.loads(answer["Payload"].read())
+    now = time.monotonic()
+    if payload.get("statusCode") != 200:
+        return Answer(now, now - start, None, 0.0, str(payload)[:200])
+    body = json.loads(payload["body"])
+    return Answer(now, now - start, body["model_version"], float(body["predictions"][0]), "")
+
+
+@contextmanager
+def send_traffic(functions: BaseClient, target: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[Traffic]:
+    """Ask the alias all the time, as callers do."""
+    traffic, stopped = Traffic(), threading.Event()
+
+    def send() -> None:
+        while not stopped.wait(PAUSE_SECONDS):
+            traffic.answers.append(ask(functions, target, row))
+
+    threads = [threading.Thread(target=send) for _ in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield traffic
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()

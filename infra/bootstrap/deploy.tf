@@ -153,12 +153,6 @@ data "aws_iam_policy_document" "traffic" {
   for_each = local.resources
 
   statement {
-    sid       = "PullModel"
-    actions   = ["s3:GetObject"]
-    resources = ["${each.value.data}/${var.data_prefix}/*"]
-  }
-
-  statement {
     sid       = "BringBundle"
     actions   = ["s3:GetObject", "s3:PutObject"]
     resources = ["${each.value.bundles}/*"]

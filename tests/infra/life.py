@@ -2,7 +2,7 @@
 
 import io
 import json
-import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -111,10 +111,10 @@ class Life:
         path.write_text(run_terraform(self.infra, "output", "-json", **self.take_keys(DEPLOY)), encoding="utf-8")
         return path
 
-    def call_dvc(self, *arguments: str, role: str = DATA) -> subprocess.CompletedProcess[str]:
+    def call_dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Call DVC in the store."""
         command = [sys.executable, "-m", "dvc", *arguments]
-        environment = {**hide_keys(self.take_keys(role)), "DVC_NO_ANALYTICS": "1"}
+        environment = {**hide_keys(self.take_keys(DATA)), "DVC_NO_ANALYTICS": "1"}
         # S3 for DVC wants a file that is one.
         del environment["AWS_CONFIG_FILE"]
         return subprocess.run(command, cwd=self.store, env=environment, capture_output=True, text=True, check=False)
@@ -240,16 +240,12 @@ def watch(life: Life) -> None:
 
 
 def keep_data(life: Life) -> None:
-    """Push data, lose them and pull them, as the workflows do; the deploy pulls the model alone."""
-    for role, arguments in ((DATA, ["push"]), (DATA, ["pull"]), (DEPLOY, ["pull", "model"])):
-        if arguments[0] == "pull":
-            forget(life.store)
-        done = life.call_dvc(*arguments, role=role)
+    """Push data, lose them and pull them, as the workflows do."""
+    for command in ("push", "pull"):
+        done = life.call_dvc(command)
         assert done.returncode == 0, done.stderr
+        if command == "push":
+            (life.store / "model").unlink()
+            shutil.rmtree(life.store / "months")
+            shutil.rmtree(life.store / ".dvc/cache")
     assert (life.store / "model").read_text(encoding="utf-8") == "weights"
-
-
-def forget(store: Path) -> None:
-    """Lose the data, and what DVC kept of them."""
-    for command in (["rm", "-rf", "model", "months", ".dvc/cache", ".dvc/tmp"],):
-        subprocess.run(command, cwd=store, check=True, env=os.environ)

@@ -18,7 +18,7 @@ from typing import Any
 
 from lifecycle.delivery.answers import read_answers
 from lifecycle.deploy import BUNDLE, FACTS
-from lifecycle.errors import MisuseError, RefusedError, run
+from lifecycle.errors import MisuseError, run
 from rehearsal.cloud.server import Cloud, serve_cloud
 from rehearsal.life.deploys import Deploy, Felt, call_deploy, expect_refusal, format_table, measure
 from rehearsal.life.environment import CALLER, DEPLOY, Environment, bootstrap, open_client, wait_for_calm
@@ -175,9 +175,7 @@ def main(_argv: Sequence[str] | None = None) -> None:
         with serve_cloud(Path(folder) / "cloud", minute_seconds=MINUTE_SECONDS, seed=0) as cloud:
             world = rehearse(cloud, Path(folder), timeline)
             end(world)
-    if timeline.faults:
-        raise RefusedError("; ".join(timeline.faults))
-    timeline.say("all as expected")
+    timeline.close()
 
 
 if __name__ == "__main__":

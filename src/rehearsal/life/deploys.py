@@ -158,11 +158,11 @@ def expect_refusal(fault: str, deploy: Deploy) -> str:
     """Say what is wrong with how a bad release was caught; nothing if nothing is."""
     if deploy.code == 0:
         return "it was promoted"
-    if fault != CORRUPTED and ROLLED_BACK not in deploy.steps:
-        return "it was not rolled back"
-    if fault != CORRUPTED and "canary" not in deploy.steps:
+    if fault == CORRUPTED:
+        return "it was sent" if "published" in deploy.steps else ""
+    if "canary" not in deploy.steps:
         return "it was caught before it had traffic"
-    return ""
+    return "" if ROLLED_BACK in deploy.steps else "it was not rolled back"
 
 
 def _write_seconds(seconds: float | None) -> str:

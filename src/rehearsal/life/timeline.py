@@ -5,6 +5,8 @@ import textwrap
 import time
 from dataclasses import dataclass, field
 
+from lifecycle.errors import RefusedError
+
 WIDTH = 80
 BOLD, RED, PLAIN = "\033[1m", "\033[31m", "\033[0m"
 
@@ -32,6 +34,18 @@ class Timeline:
         if not holds:
             self.faults.append(what)
             self.say(f"NOT AS EXPECTED: {what}", RED)
+
+    def close(self) -> None:
+        """End it.
+
+        Raises
+        ------
+        RefusedError
+            If anything was not as expected.
+        """
+        if self.faults:
+            raise RefusedError(f"{len(self.faults)} not as expected: {'; '.join(self.faults)}")
+        self.say("all as expected")
 
 
 def _colour(text: str, colour: str) -> str:

@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import py_compile
+import shutil
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 Edit = Callable[[str], str]
 PREDICTOR = "lifecycle/predictor.py"
@@ -57,30 +61,36 @@ def make_release(bundle: Path, folder: Path, version: str, fault: str = "") -> N
     fault : str
         One of `FAULTS`, `CORRUPTED` (a byte that changed on its way), or nothing.
     """
-    edits, name = FAULTS.get(fault, {}), ""
-    path = folder / "bundle.zip"
-    with (
-        zipfile.ZipFile(bundle) as source,
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target,
-    ):
-        for entry in source.infolist():
-            content = source.read(entry)
-            if entry.filename == "manifest.json":
-                manifest = {**json.loads(content), "version": version}
-                content, name = json.dumps(manifest).encode(), manifest["name"]
-            elif entry.filename in edits:
-                content = edits[entry.filename](content.decode()).encode()
-            elif _is_compiled_from(entry.filename, edits):
-                continue
-            target.writestr(entry, content)
-    facts = {"name": name, "version": version, "changed": False}
+    path = Path(shutil.copyfile(bundle, folder / "bundle.zip"))
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        # An entry takes the place of the one before it that has its name.
+        warnings.simplefilter("ignore")
+        manifest = {**json.loads(archive.read("manifest.json")), "version": version}
+        archive.writestr("manifest.json", json.dumps(manifest))
+        for name, edit in FAULTS.get(fault, {}).items():
+            code = edit(archive.read(name).decode())
+            archive.writestr(name, code)
+            for compiled in _list_compiled(archive.namelist(), name):
+                archive.writestr(compiled, _compile(code))
+    facts = {"name": manifest["name"], "version": version, "changed": False}
     facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     if fault == CORRUPTED:
         path.write_bytes(path.read_bytes()[:-1] + b"x")
     (folder / "bundle.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _is_compiled_from(name: str, sources: Mapping[str, Edit]) -> bool:
-    """Tell whether a file is the compiled form of one of the sources."""
-    plain = name.replace("__pycache__/", "").partition(".")[0]
-    return name.endswith(".pyc") and f"{plain}.py" in sources
+def _list_compiled(names: list[str], source: str) -> set[str]:
+    """List the compiled forms of a module among the names of files."""
+    return {
+        name for name in names if name.replace("__pycache__/", "").startswith(f"{source.removesuffix('.py')}.cpython")
+    }
+
+
+def _compile(code: str) -> bytes:
+    """Compile a module as a bundle holds it, which nobody compares with its source."""
+    with TemporaryDirectory() as folder:
+        source, compiled = Path(folder) / "module.py", Path(folder) / "module.pyc"
+        source.write_text(code, encoding="utf-8")
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(source), str(compiled), doraise=True, invalidation_mode=mode)
+        return compiled.read_bytes()

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.client import BaseClient
 
 # Who asks at the same time, and how long each waits between two requests.
-CALLERS, PAUSE_SECONDS = 3, 0.02
+CALLERS, PAUSE_SECONDS = 3, 0.05
 
 
 @dataclass(frozen=True)

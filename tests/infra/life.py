@@ -208,7 +208,7 @@ def expire(life: Life) -> None:
 
 
 def deploy_releases(life: Life) -> None:
-    """Deploy a sound release and one that is refused, and roll back."""
+    """Deploy a sound release and one that is refused, which is removed; and roll back."""
     outputs = json.loads(life.write_outputs().read_text(encoding="utf-8"))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in life.take_keys(DEPLOY).items():
@@ -222,6 +222,7 @@ def deploy_releases(life: Life) -> None:
             deploy(service, release, ANSWERS, PARAMS)
             with pytest.raises(RefusedError, match="predicts otherwise"):
                 deploy(service, build(life.infra, "v1.2.0", factor=3), ANSWERS, PARAMS)
+            service.remove(max(service.list_published(), key=int))
             # Who finds the lease taken reads whose it is.
             with pytest.raises(RefusedError, match="the life deploys already"), hold_lease(service.bucket, "2", 60):
                 pass

@@ -72,7 +72,7 @@ def raise_cloud(cloud: Cloud, folder: Path, python: str, repository: Repository,
     timeline.say("staging applied by its deploy role: buckets, function, alarms")
     timeline.expect("Error acquiring the state lock" in refused, "two applies at once went through")
     who = re.search(r"Who:\s+(\S+)", refused)
-    timeline.say(f"  a second apply at the same moment: refused, the lock is {who[1] if who else 'nobody'}'s")
+    timeline.say(f"a second apply at once is refused: the lock is {who[1] if who else 'nobody'}'s", follows=True)
     outputs = environment.read_outputs()
     target = folder / "outputs.json"
     target.write_text(json.dumps(outputs), encoding="utf-8")
@@ -100,7 +100,7 @@ def deploy_first(world: World) -> None:
     winner, other = sorted(both, key=lambda deploy: deploy.code)
     felt = judge(world, "v1.0.0", "", winner)
     timeline.expect(felt.promoted, "the committed model was not promoted")
-    timeline.say(f"  a second deploy at the same moment: {other.said}")
+    timeline.say(f"a second deploy at once is refused: {other.said}", follows=True)
     timeline.expect(other.code == 1 and "deploys already" in other.said, "two deploys at once went through")
 
 
@@ -140,7 +140,8 @@ def judge(world: World, version: str, fault: str, deploy: Deploy) -> Felt:
     felt = measure(deploy, world.traffic, version, fault, WEIGHT)
     world.felt.append(felt)
     world.timeline.say(deploy.said if fault or not felt.promoted else f"{version} promoted")
-    world.timeline.say(f"  {felt.describe()}")
+    for line in felt.describe():
+        world.timeline.say(line, follows=True)
     if fault:
         wrong = expect_refusal(fault, deploy)
         world.timeline.expect(not wrong, f"{version}, {fault}: {wrong}")

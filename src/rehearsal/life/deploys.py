@@ -12,6 +12,8 @@ from rehearsal.life.model import Repository
 from rehearsal.life.traffic import Answer, Traffic
 from rehearsal.releases import CORRUPTED, SLOW_SECONDS, WRONG_BY
 
+# What a command says before its reason.
+ERROR = re.compile(r"^\w+Error: ")
 STEP = re.compile(r"deploy step=(\w+)")
 PROMOTED, ROLLED_BACK = "promoted", "rolled_back"
 HEADER = ("version", "planted", "outcome", "asked", "failed", "canary", "weight", "first", "fault")
@@ -53,7 +55,7 @@ def call_deploy(repository: Repository, target: Path, keys: dict[str, str], begu
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            done.said = line.strip() or done.said
+            done.said = ERROR.sub("", line.strip()) or done.said
             if step := STEP.search(line):
                 done.steps[step[1]] = time.monotonic()
     done.code, done.ended = process.returncode, time.monotonic()
@@ -70,22 +72,30 @@ class Felt:  # pylint: disable=too-many-instance-attributes
     promoted: bool
     asked: int
     failed: int
-    share: float | None
+    # Of all answers while it had a share, how many were its own.
+    baked: int
     answers: int
     weight: float
     first_seconds: float | None
     fault_seconds: float | None
 
-    def describe(self) -> str:
-        """Say it in a line."""
+    @property
+    def share(self) -> float | None:
+        """The share of the answers that were the canary's; None where it had no traffic."""
+        return self.answers / self.baked if self.baked else None
+
+    def describe(self) -> list[str]:
+        """Say it, a fact a line."""
         said = [f"{self.asked} requests, {self.failed} failed"]
         if self.share is not None:
-            said.append(f"canary {self.answers} of them, {self.share:.0%} (weight {self.weight:.0%})")
+            said.append(
+                f"canary: {self.answers} of {self.baked} answers, {self.share:.0%} (weight {self.weight:.0%})"
+            )
         if self.first_seconds is not None:
-            said.append(f"first canary answer {self.first_seconds:.1f} s after the merge")
+            said.append(f"its first answer {self.first_seconds:.1f} s after the merge")
         if self.fault_seconds is not None:
             said.append(f"rolled back {self.fault_seconds:.1f} s after the first fault")
-        return "; ".join(said)
+        return said
 
     def list_cells(self) -> tuple[str, ...]:
         """Write it as a row of the table."""
@@ -134,7 +144,7 @@ def measure(deploy: Deploy, traffic: Traffic, version: str, fault: str, weight: 
         deploy.code == 0,
         len(answers),
         sum(answer.version is None for answer in answers),
-        len(seen) / len(baked) if baked else None,
+        len(baked),
         len(seen),
         weight,
         seen[0].at - deploy.begun if seen else None,

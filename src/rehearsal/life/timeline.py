@@ -22,9 +22,9 @@ class Timeline:
         """Print a phase's name."""
         print(f"\n{_colour(phase, BOLD)}", flush=True)
 
-    def say(self, text: str, colour: str = "") -> None:
-        """Print what happened, with the seconds since the start."""
-        stamp = f"{time.monotonic() - self.start:6.1f} s  "
+    def say(self, text: str, colour: str = "", follows: bool = False) -> None:
+        """Print what happened, with the seconds since the start; without them what follows from the line before."""
+        stamp = " " * 12 if follows else f"{time.monotonic() - self.start:6.1f} s  "
         lines = textwrap.wrap(text, WIDTH - len(stamp), break_long_words=True) or [""]
         for place, line in enumerate(lines):
             print(f"{'' if place else stamp:{len(stamp)}}{_colour(line, colour)}", flush=True)

@@ -112,6 +112,12 @@ def name_variables(variables: Mapping[str, str]) -> list[str]:
 
 def empty_bucket(store: Any, bucket: str) -> None:
     """Delete all versions of all objects, by a client of S3."""
-    listed = store.list_object_versions(Bucket=bucket)
-    for each in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
-        store.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
+    # Each answer lists a thousand at most.
+    while True:
+        listed = store.list_object_versions(Bucket=bucket)
+        found = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
+        if not found:
+            return
+        named = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
+        for start in range(0, len(named), 1000):
+            store.delete_objects(Bucket=bucket, Delete={"Objects": named[start : start + 1000]})

@@ -124,6 +124,31 @@ def train_copy(folder: Path) -> None:
     commit_all(folder, "Train a small model")
 
 
+@pytest.fixture(name="rivals", scope="session")
+def fixture_rivals(trained: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A copy with the champion v1.0.0 and, checked out, its better challenger v1.1.0. Never write to it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    folder = shared / "rivals"
+    with FileLock(shared / "rivals.lock"):
+        if not folder.exists():
+            shutil.copytree(trained, shared / "training-rivals", symlinks=True)
+            train_rival(shared / "training-rivals")
+            (shared / "training-rivals").rename(folder)
+    return folder
+
+
+def train_rival(folder: Path) -> None:
+    """Make the model a version and the champion, and a better one the next version."""
+    run_python(folder, "lifecycle.registry", "register")
+    run_python(folder, "lifecycle.registry", "promote", "v1.0.0")
+    change_params(folder, {"train": {"penalty": 1.0}})
+    run_python(folder, "dvc", "repro", "--quiet")
+    run_python(folder, "dvc", "push", "--quiet")
+    commit_all(folder, "Train a better model")
+    run_python(folder, "lifecycle.registry", "register")
+
+
 @pytest.fixture(name="workspace")
 def fixture_workspace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A trained copy of the test's own, which is also the working folder."""

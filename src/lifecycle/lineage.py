@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lifecycle.comparison.record import describe_decision, read_decisions
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import DATA, ENVIRONMENT, METRICS, ONNX
@@ -55,6 +56,7 @@ def describe_lineage(name: str, revision: str | None = None) -> dict[str, Any]:
         "version": version.name if version else None,
         "registered": {"by": version.author, "at": version.date, "retired": version.retired} if version else None,
         "stages": _list_stages(name, version) if version else [],
+        "decisions": read_decisions(name, commit) if version else [],
         "model": _describe_entry(find_entry(lock, str(ONNX))),
         "commit": describe_commit(commit),
         "params": _merge_params(lock),
@@ -132,7 +134,8 @@ def format_lineage(lineage: dict[str, Any]) -> str:
         f"{held['stage']} from {held['from']} until {held['until'] or 'now'}, by {held['by']}"
         for held in lineage["stages"]
     ]
-    readable = {**lineage, "stages": stages}
+    decisions = [describe_decision(record) for record in lineage["decisions"]]
+    readable = {**lineage, "stages": stages, "decisions": decisions}
     if data := lineage["data"]:
         files = [f"{one['name']}  {one['hash']}  {_show(one['size_bytes'])}" for one in data["sources"] or []]
         kept = {key: value for key, value in data.items() if key not in ("sources", "missing")}

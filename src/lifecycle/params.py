@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -114,6 +114,25 @@ class RetireParams(Section):
     keep: int = Field(ge=1)
 
 
+class ServeParams(Section):
+    """How a bundle with a challenger serves."""
+
+    mode: Literal["shadow", "split"]
+    budget_ms: float = Field(gt=0)
+    share: Share
+    key: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    salt: str = Field(min_length=1)
+
+
+class CompareParams(Section):
+    """When the labels of live requests decide between champion and challenger."""
+
+    alpha: Share
+    min_requests: int = Field(ge=2)
+    max_requests: int = Field(gt=0)
+    min_gain: float = Field(ge=0, lt=1)
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -128,6 +147,8 @@ class Params(Section):
     reproduce: ReproduceParams
     registry: RegistryParams
     infra: InfraParams
+    serve: ServeParams
+    compare: CompareParams
     deploy: DeployParams
     retire: RetireParams
 

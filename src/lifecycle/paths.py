@@ -13,5 +13,6 @@ PLOTS, CARD = OUT / "plots", OUT / "model_card.md"
 # Written by the commands around them.
 LOCK_CHECK = OUT / "lock.json"
 VERDICT = OUT / "verdict.json"
+DECISION = OUT / "decision.json"
 REPORT = OUT / "report.json"
 INCOMING = OUT / "incoming"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lifecycle.comparison.record import describe_decision, read_decisions
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX, OUT
@@ -269,7 +270,7 @@ def fetch_version(name: str, version: str, destination: Path) -> Path:
 
 
 def format_versions(name: str, versions: Sequence[Version]) -> str:
-    """Lay the versions out as a table of at most 80 columns."""
+    """Lay the versions out as a table of at most 80 columns, and the decisions on them below."""
     if not versions:
         return f"{name}: no version is registered yet. Next: python -m lifecycle.registry register"
     rows = [("version", "state", "commit", "model", "registered", "by")]
@@ -278,7 +279,12 @@ def format_versions(name: str, versions: Sequence[Version]) -> str:
         md5 = find_hash(read_lock(version.commit), str(ONNX)) or "none"
         by = version.author.partition(" <")[0]
         rows.append((version.name, state, version.commit[:7], md5[:7], version.date[:16], by))
-    return "\n".join(line[:80] for line in align_columns(rows))
+    decisions = [
+        f"{version.name}: {describe_decision(record)}"
+        for version in versions
+        for record in read_decisions(name, version.commit)
+    ]
+    return "\n".join(line[:80] for line in (*align_columns(rows), *decisions))
 
 
 def _split_version(version: str) -> tuple[int, ...]:

@@ -59,6 +59,7 @@ def test_lineage_leads_from_the_version_to_the_source_files():
             {"stage": "production", "from": date(5), "until": date(7), "by": ADA},
             {"stage": "staging", "from": date(6), "until": date(9), "by": ADA},
         ],
+        "decisions": [],
         "model": {
             "path": MODEL,
             "hash": md5(find_blob(CACHE, "main~1").read_bytes()).hexdigest(),

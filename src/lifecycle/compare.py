@@ -1,0 +1,146 @@
+"""Champion or challenger? Decide by the labels of live requests, and keep the decision next to the version.
+
+The outcome is ``promote``, ``keep`` (the challenger is worse), ``undecided`` (the comparison is over, and the
+champion stays) or ``continue``. A decision stands: looking again, with more labels, changes none.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lifecycle.comparison.pairs import Losses, measure_losses, read_pairs
+from lifecycle.comparison.record import NOTES, describe_decision, read_decisions, write_decision
+from lifecycle.comparison.sequential import CONTINUE, Decision, Rule, compare_paired, compare_split
+from lifecycle.errors import MisuseError, run
+from lifecycle.params import Params, read_params
+from lifecycle.paths import DECISION
+from lifecycle.registry import Version, list_versions
+from lifecycle.views.numbers import format_number, round_figure
+
+
+def decide(losses: Losses, rule: Rule) -> Decision:
+    """Hold the losses against the rule, in the way that fits how they were gathered."""
+    values = losses.values
+    if losses.mode == "shadow":
+        return compare_paired(values["champion"].to_numpy(), values["challenger"].to_numpy(), rule)
+    answered = values["champion"].fillna(values["challenger"]).to_numpy()
+    return compare_split(answered, values["challenger"].notna().to_numpy(), rule)
+
+
+def compare(rows: Iterable[dict[str, Any]], params: Params) -> dict[str, Any]:
+    """Decide between champion and challenger.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Predictions joined with their labels, as `lifecycle.comparison.pairs.read_pairs` gives them.
+    params : Params
+
+    Returns
+    -------
+    dict
+        The record of the decision, serialisable as JSON; figures of a comparison too short for any are None.
+
+    Raises
+    ------
+    MisuseError
+        If the rule can never decide.
+    RefusedError
+        If no challenger or no champion is among the rows.
+    """
+    rule = Rule(**params.compare.model_dump())
+    if rule.max_requests < rule.min_requests:
+        raise MisuseError(
+            f"compare.max_requests is {rule.max_requests}; expected at least min_requests, {rule.min_requests}."
+        )
+    losses = measure_losses(rows, choose_loss(params.evaluate.metrics[0]))
+    decision, times = decide(losses, rule), losses.values["time"]
+    figures = {name: getattr(decision, name) for name in ("gain", "low", "high")}
+    return {
+        "name": params.registry.name,
+        "decision": decision.outcome,
+        "mode": losses.mode,
+        "champion": asdict(losses.champion),
+        "challenger": asdict(losses.challenger),
+        "requests": decision.requests,
+        **{key: round_figure(value) if math.isfinite(value) else None for key, value in figures.items()},
+        "loss": losses.loss,
+        "rule": asdict(rule),
+        "from": times.min().isoformat() if len(times) else None,
+        "until": times.max().isoformat() if len(times) else None,
+        "left_out": losses.left_out,
+        "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def choose_loss(metric: str) -> str:
+    """Choose the loss of a number that belongs to the metric which decides at the gate."""
+    return "absolute_error" if "absolute" in metric else "squared_error"
+
+
+def keep_decision(record: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Keep a decision next to the challenger's version, unless one stands there already.
+
+    Parameters
+    ----------
+    record : dict
+        As `compare` gives it.
+
+    Returns
+    -------
+    tuple of dict and str
+        The decision that stands, and where it is kept.
+
+    Raises
+    ------
+    RefusedError
+        If Git cannot write it.
+    """
+    version = _find_version(record)
+    if version is None:
+        return record, f"{record['challenger']['version']} is no registered version: kept in {DECISION} alone."
+    same = ("mode", "champion", "challenger")
+    for known in read_decisions(record["name"], version.commit):
+        if all(known[key] == record[key] for key in same):
+            return known, "This decision stands already; nothing changed."
+    if record["decision"] == CONTINUE:
+        return record, "Nothing is decided yet; look again when more labels have come."
+    write_decision(version.commit, record)
+    return record, f"Wrote a note on commit {version.commit[:7]}. To share it: git push origin {NOTES}"
+
+
+def _find_version(record: dict[str, Any]) -> Version | None:
+    """Find the challenger in the registry."""
+    named = record["challenger"]["version"]
+    return next((one for one in list_versions(record["name"]) if one.name == named), None)
+
+
+def format_record(record: dict[str, Any]) -> str:
+    """Say a decision and its figures in two lines."""
+    gain, low, high = (format_number(record[key]) for key in ("gain", "low", "high"))
+    return (
+        f"compare: {record['challenger']['version']}: {describe_decision(record)}\n"
+        f"  gain in {record['loss'].replace('_', ' ')} {gain} ({low} to {high})"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Decide between champion and challenger; write out/decision.json, and a note once it is decided."""
+    parser = argparse.ArgumentParser(prog="python -m lifecycle.compare", description=main.__doc__)
+    parser.add_argument(
+        "--pairs", type=Path, required=True, help="predictions joined with labels: parquet, JSON lines"
+    )
+    given = parser.parse_args(argv)
+    record, kept = keep_decision(compare(read_pairs(given.pairs), read_params()))
+    DECISION.parent.mkdir(exist_ok=True)
+    DECISION.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"{format_record(record)}\n{kept}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,58 @@
+"""Decisions between champion and challenger, kept next to the challenger's version: a Git note on its commit."""
+
+import json
+import subprocess
+from typing import Any
+
+from lifecycle.errors import RefusedError
+from lifecycle.repository import read_git
+
+NOTES = "refs/notes/decisions"
+
+
+def read_decisions(name: str, commit: str) -> list[dict[str, Any]]:
+    """Read the decisions on a model's version, oldest first; one line of JSON each.
+
+    Parameters
+    ----------
+    name : str
+        The model's name in the registry: two models may share a commit.
+    commit : str
+        The version's.
+
+    Returns
+    -------
+    list of dict
+    """
+    records = []
+    for line in filter(str.strip, read_git("notes", f"--ref={NOTES}", "show", commit).splitlines()):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            # A remark of somebody's own.
+            continue
+        if isinstance(record, dict) and record.get("name") == name:
+            records.append(record)
+    return records
+
+
+def write_decision(commit: str, record: dict[str, Any]) -> None:
+    """Add a decision to a commit's note.
+
+    Raises
+    ------
+    RefusedError
+        If Git cannot write it.
+    """
+    command = ["git", "notes", f"--ref={NOTES}", "append", "--message", json.dumps(record, allow_nan=False), commit]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RefusedError(f"the decision was not written: {' '.join(done.stderr.split())}")
+
+
+def describe_decision(record: dict[str, Any]) -> str:
+    """Say a decision in one line."""
+    return (
+        f"{record['decision']} after {record['requests']:,} requests against {record['champion']['version']} "
+        f"({record['mode']}), {record['decided_at'][:10]}"
+    )

@@ -6,6 +6,7 @@ BASE ?=
 COMMIT ?=
 VERSION ?=
 FROM ?=
+CHALLENGER ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 # Idle threads of a fit sleep instead of spinning: on busy cores that is the difference of seconds and minutes.
@@ -45,8 +46,8 @@ report: .venv/installed ## Say what changed: BASE=revision; writes out/report.js
 lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0]
 	@$(run) lifecycle.lineage $(VERSION)
 
-bundle: .venv/installed ## Pack the model for AWS Lambda: out/bundle.zip
-	@$(run) dvc pull -q out/model.onnx && $(run) lifecycle.bundle
+bundle: .venv/installed ## Pack the model for AWS Lambda, or the champion with [CHALLENGER=v1.2.0]: out/bundle.zip
+	@$(run) dvc pull -q out/model.onnx && $(run) lifecycle.bundle $(if $(CHALLENGER),--challenger '$(CHALLENGER)')
 
 image: bundle ## Build the container image; needs buildah or docker: [FROM=base image]
 	@$(run) lifecycle.image $(if $(FROM),--base '$(FROM)')

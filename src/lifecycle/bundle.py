@@ -14,9 +14,10 @@ from lifecycle.environment import LOCK as LIBRARIES
 from lifecycle.errors import RefusedError, run
 from lifecycle.github.runner import append_to
 from lifecycle.params import read_params
-from lifecycle.paths import ONNX, OUT
+from lifecycle.paths import CHALLENGER, CHAMPION, ONNX, OUT
 from lifecycle.repository import LOCK, find_hash, read_lock
 from lifecycle.serving.archive import compile_modules, hash_tree, write_archive
+from lifecycle.serving.contenders import describe_challenge
 from lifecycle.serving.manifest import describe_model, hash_bytes
 from lifecycle.serving.packages import Package, drop_unused, install_packages
 from lifecycle.serving.sbom import describe_materials
@@ -35,6 +36,7 @@ SHIPPED = (
     "seam.py",
     "serve.py",
     "serving/__init__.py",
+    "serving/challenge.py",
     "serving/journal.py",
     "serving/openapi.py",
     "serving/request.py",
@@ -43,13 +45,15 @@ SHIPPED = (
 NOT_SHIPPED = ("__pycache__", "*.pyc", "tests", ".*")
 
 
-def build_bundle(destination: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Build the bundle of the working folder's model.
+def build_bundle(destination: Path, challenger: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Build the bundle of the working folder's model, or of the champion with a challenger beside it.
 
     Parameters
     ----------
     destination : Path
         The zip file to write.
+    challenger : str, optional
+        A registered version, as v1.2.0.
 
     Returns
     -------
@@ -59,15 +63,19 @@ def build_bundle(destination: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises
     ------
     RefusedError
-        If the model is not the one that dvc.lock names, this is not the Python that it was made with, a library
-        cannot be had, or the bundle is too large.
+        If the model is not the one that dvc.lock names, or champion and challenger cannot share a bundle; if this is
+        not the Python that it was made with, a library cannot be had, or the bundle is too large.
     """
-    manifest = describe_model(read_params())
-    _check_model(manifest)
+    params = read_params()
+    manifest = describe_challenge(params, challenger) if challenger else describe_model(params)
+    models = [CHAMPION, CHALLENGER] if challenger else [ONNX]
+    if not challenger:
+        _check_model(manifest)
+    _check_python(manifest)
     with TemporaryDirectory(prefix="bundle-") as temporary:
         folder = Path(temporary) / "bundle"
         folder.mkdir()
-        packages = fill_folder(folder, manifest)
+        packages = fill_folder(folder, manifest, models)
         unzipped = write_archive(folder, destination)
     content = destination.read_bytes()
     facts = {
@@ -78,18 +86,25 @@ def build_bundle(destination: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         "handler": HANDLER,
         **{key: manifest[key] for key in ("name", "version", "commit", "changed", "python")},
         "model_sha256": manifest["model"]["sha256"],
+        "challenger": f"{manifest['challenger']['version']} ({params.serve.mode})" if challenger else None,
+        # Those that answer callers; a shadow does not.
+        "models": [str(path) for path in (models if params.serve.mode == "split" else models[:1])],
     }
     return facts, describe_materials(manifest, packages)
 
 
 def _check_model(manifest: dict[str, Any]) -> None:
-    """Refuse a model that nobody reviewed, and a Python that compiles for another one."""
+    """Refuse a model that nobody reviewed."""
     locked, found = find_hash(read_lock(None), str(ONNX)), manifest["model"]["md5"]
     if found != locked:
         raise RefusedError(
             f"{ONNX} has the hash {found}; {LOCK} names {locked}. What ships is what the lock names: "
             "fetch it with dvc checkout, or make it with: make pipeline"
         )
+
+
+def _check_python(manifest: dict[str, Any]) -> None:
+    """Refuse a Python that compiles for another one."""
     running = ".".join(platform.python_version_tuple()[:2])
     if manifest["python"] != running:
         raise RefusedError(
@@ -98,7 +113,7 @@ def _check_model(manifest: dict[str, Any]) -> None:
         )
 
 
-def fill_folder(folder: Path, manifest: dict[str, Any]) -> list[Package]:
+def fill_folder(folder: Path, manifest: dict[str, Any], models: Sequence[Path]) -> list[Package]:
     """Put into a folder what the bundle holds.
 
     Parameters
@@ -107,6 +122,8 @@ def fill_folder(folder: Path, manifest: dict[str, Any]) -> list[Package]:
         An empty folder.
     manifest : dict
         Of the model; the bundle's has in addition ``files_sha256``, the hash of all other files.
+    models : sequence of Path
+        The one that answers, and a challenger.
 
     Returns
     -------
@@ -121,7 +138,8 @@ def fill_folder(folder: Path, manifest: dict[str, Any]) -> list[Package]:
         shutil.copyfile(source / name, folder / "lifecycle" / name)
     domain = manifest["domain"]
     shutil.copytree(Path("src") / domain, folder / domain, ignore=shutil.ignore_patterns(*NOT_SHIPPED))
-    shutil.copyfile(ONNX, folder / ONNX.name)
+    for path, packed in zip(models, (ONNX, CHALLENGER), strict=False):
+        shutil.copyfile(path, folder / packed.name)
     compile_modules(folder)
     whole = {**manifest, "files_sha256": hash_tree(folder, MANIFEST)}
     (folder / MANIFEST).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
@@ -131,13 +149,14 @@ def fill_folder(folder: Path, manifest: dict[str, Any]) -> list[Package]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the bundle, what it is and its bill of materials; print path, size and hash."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.bundle", description=main.__doc__)
-    parser.parse_args(argv)
-    facts, materials = build_bundle(BUNDLE)
+    parser.add_argument("--challenger", metavar="VERSION", help="pack the champion, and this version beside it")
+    facts, materials = build_bundle(BUNDLE, parser.parse_args(argv).challenger)
     for path, content in ((FACTS, facts), (MATERIALS, materials)):
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     append_to("GITHUB_OUTPUT", f"sha256={facts['sha256']}\n")
     sizes = f"{facts['size_bytes'] / 1e6:.1f} MB ({facts['unzipped_bytes'] / 1e6:.1f} MB unzipped)"
-    print(f"{facts['path']}  {facts['name']} {facts['version']}  {sizes}\nsha256 {facts['sha256']}")
+    beside = f" with the challenger {facts['challenger']}" if facts["challenger"] else ""
+    print(f"{facts['path']}  {facts['name']} {facts['version']}{beside}  {sizes}\nsha256 {facts['sha256']}")
 
 
 if __name__ == "__main__":

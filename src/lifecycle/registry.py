@@ -157,8 +157,14 @@ def read_name(revision: str) -> str | None:
     return registry.get("name") if isinstance(registry, dict) else None
 
 
-def _require_version(name: str, version: str) -> Version:
-    """Find a registered version; for an unknown one, raise MisuseError with those that are known."""
+def require_version(name: str, version: str) -> Version:
+    """Find a registered version.
+
+    Raises
+    ------
+    MisuseError
+        If there is none of this name, with those that are known.
+    """
     versions = {known.name: known for known in list_versions(name)}
     if version not in versions:
         known = f"registered are {', '.join(versions)}" if versions else "no version is registered yet"
@@ -225,7 +231,7 @@ def promote_version(name: str, version: str, stage: str = PRODUCTION) -> str | N
     RefusedError
         If it is retired.
     """
-    found = _require_version(name, version)
+    found = require_version(name, version)
     if found.retired:
         raise RefusedError(f"{name}@{version} is retired; promote another version.")
     if stage in found.stages:
@@ -249,7 +255,7 @@ def retire_version(name: str, version: str) -> str | None:
     RefusedError
         If it holds a stage.
     """
-    found = _require_version(name, version)
+    found = require_version(name, version)
     if found.stages:
         raise RefusedError(f"{name}@{version} is in {', '.join(found.stages)}; promote another version there first.")
     # In GTO's words a version is deregistered, and only a whole model is deprecated.
@@ -266,7 +272,7 @@ def fetch_version(name: str, version: str, destination: Path) -> Path:
     RefusedError
         If its bytes cannot be had.
     """
-    return fetch_at(_require_version(name, version).commit, str(ONNX), destination)
+    return fetch_at(require_version(name, version).commit, str(ONNX), destination)
 
 
 def format_versions(name: str, versions: Sequence[Version]) -> str:

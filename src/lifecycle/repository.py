@@ -114,6 +114,11 @@ def read_at(revision: str, path: str) -> bytes | None:
     return None
 
 
+def is_unchanged_since(revision: str, path: str) -> bool:
+    """Tell whether a file or folder is what it was at a revision."""
+    return _run_git("diff", "--quiet", revision, "--", path).returncode == 0
+
+
 def read_yaml_at(revision: str | None, path: str) -> dict[str, Any]:
     """Read a YAML file at a revision, or that of the working folder for None; empty where there is none.
 

@@ -16,10 +16,11 @@ from time import perf_counter
 from typing import Any
 
 from lifecycle.errors import MisuseError, RefusedError, run
+from lifecycle.serving.challenge import choose_model, predict_beside
 from lifecycle.serving.journal import write_fault, write_metrics, write_predictions
 from lifecycle.serving.openapi import describe_service
 from lifecycle.serving.request import MAX_BODY_BYTES, RequestError, choose_id, read_event, read_rows, refuse_large
-from lifecycle.serving.service import Service, load_service
+from lifecycle.serving.service import SHADOW, Service, load_service
 
 HOST, PORT = "127.0.0.1", 8080
 # A client that says nothing for this long is let go.
@@ -74,7 +75,7 @@ def handle(event: Any, context: Any) -> dict[str, Any]:
         return _refuse(error, request_id)
     # Whatever it is, the caller gets an answer, and the log the reason.
     except Exception as error:  # pylint: disable=broad-exception-caught
-        write_fault(request_id, error)
+        write_fault({"request_id": request_id}, error)
         return _refuse(RequestError(500, "an unexpected fault; the log has it under the request id."), request_id)
 
 
@@ -90,7 +91,7 @@ def _answer(event: Any, request_id: str) -> dict[str, Any]:
     service = get_service()
     if request.path in PAGES:
         return PAGES[request.path](service)
-    return _predict(service, request.body, request_id, started)
+    return _predict(choose_model(service, event, request_id), request.body, request_id, started)
 
 
 def _predict(service: Service, body: bytes, request_id: str, started: float) -> dict[str, Any]:
@@ -108,6 +109,8 @@ def _predict(service: Service, body: bytes, request_id: str, started: float) -> 
     finally:
         count = len(predictions) if status == 200 else 0
         write_metrics(about, service.namespace, status, count, _measure_ms(started))
+    if service.challenger and service.challenger.variant == SHADOW:
+        predict_beside(service.challenger, rows, many, request_id)
     return {"predictions": predictions, **{key: about[key] for key in ("model_version", "model_hash", "request_id")}}
 
 

@@ -20,7 +20,7 @@ from test_serve import make_event, read_sent
 
 from lifecycle.bundle import FACTS, HANDLER, MATERIALS
 from lifecycle.errors import RefusedError
-from lifecycle.paths import ENVIRONMENT, METRICS, ONNX, VERDICT
+from lifecycle.paths import CHALLENGER, ENVIRONMENT, METRICS, ONNX, VERDICT
 from lifecycle.repository import find_hash, hash_file, read_lock
 from lifecycle.serving.archive import MAX_UNZIPPED_BYTES, MAX_ZIPPED_BYTES, hash_files, hash_tree, write_archive
 from lifecycle.serving.manifest import hash_bytes
@@ -206,6 +206,8 @@ def test_manifest_is_true(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> No
     assert manifest["metrics"] == read_json(METRICS)
     assert manifest["python"] == read_json(ENVIRONMENT)["python"]
     assert manifest["domain"] == PACKAGE
+    # Without a challenger there is no word of one.
+    assert not {"challenger", "serve", "code"} & set(manifest) and not (bundle.unpacked / CHALLENGER.name).exists()
     assert manifest["files_sha256"] == hash_tree(bundle.unpacked, MANIFEST)
 
 

@@ -23,7 +23,7 @@ from lifecycle.metrics import Predictions
 from lifecycle.paths import ONNX
 from lifecycle.predictor import load_predictor
 from lifecycle.registry import Champion
-from lifecycle.repository import fetch_at
+from lifecycle.repository import fetch_at, is_unchanged_since
 from lifecycle.seam import load_domain
 
 
@@ -51,13 +51,9 @@ def predict_champion(champion: Champion, test: Rows, folder: Path, domain: str) 
     """
     with tempfile.TemporaryDirectory(prefix="champion-") as temporary:
         predictor = load_predictor(fetch_at(champion.revision, str(ONNX), Path(temporary) / "model.onnx"))
-        X = test.X if _has_same_domain(champion.revision, domain) else _compute_former(champion, folder, temporary)
+        unchanged = is_unchanged_since(champion.revision, f"src/{domain}")
+        X = test.X if unchanged else _compute_former(champion, folder, temporary)
     return Predictions(test.y, predictor.predict(X), predictor.classes)
-
-
-def _has_same_domain(revision: str, domain: str) -> bool:
-    """Tell whether the task's code is what it was at a revision."""
-    return subprocess.run(["git", "diff", "--quiet", revision, "--", f"src/{domain}"], check=False).returncode == 0
 
 
 def _compute_former(champion: Champion, folder: Path, temporary: str) -> np.ndarray:

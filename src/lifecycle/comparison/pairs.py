@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lifecycle.errors import MisuseError, RefusedError
+from lifecycle.serving.service import SHADOW, SPLIT
 
 COLUMNS = ("time", "request_id", "row", "variant", "model_version", "model_hash", "prediction", "label")
-# The log's names of a challenger: one that answers nobody, and one that answers its share of the callers.
-SHADOW, CHALLENGER = "shadow", "challenger"
-MODES = {SHADOW: "shadow", CHALLENGER: "split"}
+# What the log calls a challenger -> how it serves.
+MODES = {SHADOW: "shadow", SPLIT: "split"}
 # A probability that a 32-bit float cannot tell from 0.
 LEAST = 1e-7
 

@@ -80,12 +80,19 @@ def write_metrics(about: Mapping[str, Any], namespace: str, status: int, predict
     )
 
 
-def write_fault(request_id: str, error: BaseException) -> None:
-    """Write an unexpected fault, with its traceback."""
+def write_fault(about: Mapping[str, Any], error: BaseException) -> None:
+    """Write an unexpected fault, with its traceback.
+
+    Parameters
+    ----------
+    about : mapping
+        ``request_id``; where a model was asked, the rest of what `write_predictions` takes as well.
+    error : BaseException
+    """
     _write(
         {
             "kind": "fault",
-            "request_id": request_id,
+            **about,
             "time": _now().isoformat(timespec="milliseconds"),
             "error": type(error).__name__,
             # A library may put all that it was given into its message.

@@ -35,11 +35,8 @@ def describe_model(params: Params) -> dict[str, Any]:
     RefusedError
         If there is no model, or no environment that says which Python it was made with.
     """
-    commit, lock = require_revision("HEAD"), read_lock(None)
-    content = _read(ONNX)
-    model = {"md5": hash_content(content), "sha256": hash_bytes(content), "size_bytes": len(content)}
-    changed = bool(read_git("--no-optional-locks", "status", "--porcelain", "--", *SHAPING).strip())
-    changed = changed or model["md5"] != find_hash(lock, str(ONNX))
+    commit, lock, model = require_revision("HEAD"), read_lock(None), describe_file(ONNX)
+    changed = is_changed() or model["md5"] != find_hash(lock, str(ONNX))
     name = params.registry.name
     registered = [one.name for one in list_versions(name) if one.commit == commit and not one.retired]
     return {
@@ -55,6 +52,17 @@ def describe_model(params: Params) -> dict[str, Any]:
         "metrics": _read_json(METRICS),
         "verdict": _read_verdict(),
     }
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Describe a model's file by its hashes and its size."""
+    content = _read(path)
+    return {"md5": hash_content(content), "sha256": hash_bytes(content), "size_bytes": len(content)}
+
+
+def is_changed() -> bool:
+    """Tell whether the working folder holds other code, parameters or libraries than its commit."""
+    return bool(read_git("--no-optional-locks", "status", "--porcelain", "--", *SHAPING).strip())
 
 
 def hash_bytes(content: bytes) -> str:

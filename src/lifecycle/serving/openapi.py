@@ -4,7 +4,7 @@ from typing import Any
 
 from lifecycle.data.contract import Column, Contract
 from lifecycle.serving.request import ID_HEADER, MAX_ROWS
-from lifecycle.serving.service import Service, name_classes
+from lifecycle.serving.service import SPLIT, Service, name_classes
 
 EXAMPLE_TIME = "2024-01-31T08:30:00"
 ERRORS = {
@@ -35,7 +35,10 @@ def describe_service(service: Service) -> dict[str, Any]:
     asked = {"required": True, "content": _as_json({"oneOf": [row, many]}, examples=examples)}
     failed = {code: _respond(text, {"$ref": "#/components/schemas/Error"}) for code, text in ERRORS.items()}
     answered = {"200": _respond("one prediction a row, in their order", {"$ref": "#/components/schemas/Answer"})}
-    predict = {"summary": "Predict one row, or many", "parameters": [_describe_id()], "requestBody": asked}
+    headers = [_describe_header(ID_HEADER, "comes back with the answer, and stands in the log")]
+    if service.challenger and service.challenger.variant == SPLIT:
+        headers.append(_describe_header(service.manifest["serve"]["key"], "names the caller, who gets one model"))
+    predict = {"summary": "Predict one row, or many", "parameters": headers, "requestBody": asked}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -140,10 +143,9 @@ def _describe_error() -> dict[str, Any]:
     return {"type": "object", "properties": fields, "required": ["error", "request_id"]}
 
 
-def _describe_id() -> dict[str, Any]:
-    """Describe the header under which a caller may send an id of its own."""
-    description = "comes back with the answer, and stands in the log"
-    return {"name": ID_HEADER, "in": "header", "schema": {"type": "string"}, "description": description}
+def _describe_header(name: str, description: str) -> dict[str, Any]:
+    """Describe a header that a caller may send."""
+    return {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
 
 
 def _describe_page(summary: str) -> dict[str, Any]:

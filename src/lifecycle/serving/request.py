@@ -52,12 +52,18 @@ def choose_id(event: Any, context: Any) -> str:
     -------
     str
     """
-    headers = event.get("headers") if isinstance(event, Mapping) else None
-    found = headers if isinstance(headers, Mapping) else {}
-    sent = next((value for name, value in found.items() if str(name).lower() == ID_HEADER), None)
-    if isinstance(sent, str) and SAFE_ID.fullmatch(sent):
+    sent = find_header(event, ID_HEADER)
+    if sent and SAFE_ID.fullmatch(sent):
         return sent
     return str(getattr(context, "aws_request_id", None) or uuid.uuid4())
+
+
+def find_header(event: Any, name: str) -> str | None:
+    """Find a header of an event by its name in lower case; None where there is no such text."""
+    headers = event.get("headers") if isinstance(event, Mapping) else None
+    found = headers if isinstance(headers, Mapping) else {}
+    sent = next((value for key, value in found.items() if str(key).lower() == name), None)
+    return sent if isinstance(sent, str) else None
 
 
 def read_event(event: Any) -> Request:

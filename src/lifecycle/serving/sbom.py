@@ -22,17 +22,8 @@ def describe_materials(manifest: Mapping[str, Any], packages: Sequence[Package])
     """
     name, version = str(manifest["name"]), str(manifest["version"])
     service = {"type": "application", "bom-ref": f"{name}@{version}", "name": name, "version": version}
-    model = {
-        "type": "machine-learning-model",
-        "bom-ref": f"{name}.onnx@{version}",
-        "name": f"{name}.onnx",
-        "version": version,
-        "hashes": [
-            {"alg": "MD5", "content": manifest["model"]["md5"]},
-            {"alg": "SHA-256", "content": manifest["model"]["sha256"]},
-        ],
-    }
-    components = [model, *(_describe_package(package) for package in packages)]
+    models = [manifest, manifest["challenger"]] if "challenger" in manifest else [manifest]
+    components = [*(_describe_model(name, one) for one in models), *(_describe_package(one) for one in packages)]
     references = sorted(str(component["bom-ref"]) for component in components)
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -42,6 +33,18 @@ def describe_materials(manifest: Mapping[str, Any], packages: Sequence[Package])
         "metadata": {"component": service},
         "components": components,
         "dependencies": [{"ref": service["bom-ref"], "dependsOn": references}],
+    }
+
+
+def _describe_model(name: str, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a model as a component."""
+    version, model = str(described["version"]), described["model"]
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": f"{name}.onnx@{version}",
+        "name": f"{name}.onnx",
+        "version": version,
+        "hashes": [{"alg": "MD5", "content": model["md5"]}, {"alg": "SHA-256", "content": model["sha256"]}],
     }
 
 

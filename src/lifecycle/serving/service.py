@@ -13,7 +13,7 @@ import numpy as np
 
 from lifecycle.data.contract import Contract, describe_range, read_contract, read_request
 from lifecycle.errors import ContractError, RefusedError
-from lifecycle.paths import ONNX
+from lifecycle.paths import CHALLENGER, ONNX
 from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.seam import Columns, load_domain
 from lifecycle.serving.request import RequestError, clean, shorten
@@ -21,6 +21,8 @@ from lifecycle.serving.request import RequestError, clean, shorten
 MANIFEST = "manifest.json"
 # The model's name in the registry follows it, where METRICS_NAMESPACE names no other.
 NAMESPACE = "ModelLifecycle"
+# What the log calls a challenger: one that answers nobody, and one that answers its share of the callers.
+SHADOW, SPLIT = "shadow", "challenger"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Service:
     contract: Contract
     compute_features: Callable[[Columns], Columns]
     variant: str
+    challenger: "Service | None" = None
 
     @property
     def namespace(self) -> str:
@@ -113,13 +116,32 @@ def load_service() -> Service:
     root = folder if packed else Path.cwd()
     manifest = loads((folder / MANIFEST).read_text(encoding="utf-8")) if packed else _describe_here()
     domain = load_domain(manifest["domain"], root)
-    return Service(
+    service = Service(
         manifest=manifest,
         predictor=load_predictor(root / ONNX.name if packed else ONNX),
         contract=read_contract(domain.CONTRACT),
         compute_features=domain.compute_features,
         variant=os.environ.get("VARIANT") or "champion",
     )
+    return add_challenger(service, load_predictor(root / CHALLENGER.name)) if "challenger" in manifest else service
+
+
+def add_challenger(service: Service, predictor: Predictor) -> Service:
+    """Put the challenger that a manifest describes beside the champion; both are fed in the same way.
+
+    Parameters
+    ----------
+    service : Service
+    predictor : Predictor
+        The challenger.
+
+    Returns
+    -------
+    Service
+    """
+    manifest = {**service.manifest, "version": service.manifest["challenger"]["version"]}
+    variant = SHADOW if manifest["serve"]["mode"] == "shadow" else SPLIT
+    return replace(service, challenger=replace(service, manifest=manifest, predictor=predictor, variant=variant))
 
 
 def _describe_here() -> dict[str, Any]:

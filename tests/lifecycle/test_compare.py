@@ -190,6 +190,16 @@ def test_comparison_without_a_difference_ends_at_the_maximum_for_the_champion() 
     assert (decision.outcome, decision.requests, decision.gain) == ("undecided", 5000, 0)
 
 
+def test_split_ends_when_the_rarer_model_has_reached_the_maximum() -> None:
+    dealt = np.arange(40_000) < 5000
+    losses = np.where(np.arange(40_000) < 20_000, 1.0, 9.0)
+
+    decision = compare_split(losses, dealt, RULE)
+
+    # What the champion did afterwards, worse as it is, counts no more.
+    assert (decision.outcome, decision.requests, decision.gain) == ("undecided", 5000, 0)
+
+
 def test_losses_are_paired_by_request_and_row_and_each_row_left_out_has_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

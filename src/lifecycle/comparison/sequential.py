@@ -134,7 +134,8 @@ def _run_where(values: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _decide(total: np.ndarray, compared: np.ndarray, gain: np.ndarray, deviation: np.ndarray, rule: Rule) -> Decision:
     """Find the first request after which the rule decides, or else say what is known after the last one."""
-    eligible = np.flatnonzero((compared >= rule.min_requests) & (compared <= rule.max_requests))
+    end = np.searchsorted(compared, rule.max_requests) + 1
+    eligible = np.flatnonzero(compared[:end] >= rule.min_requests)
     if eligible.size == 0:
         return Decision(CONTINUE, int(compared[-1]) if compared.size else 0, np.nan, np.nan, np.nan)
     radius = deviation * compute_radius(total, rule)

@@ -87,8 +87,6 @@ def build_bundle(destination: Path, challenger: str | None = None) -> tuple[dict
         **{key: manifest[key] for key in ("name", "version", "commit", "changed", "python")},
         "model_sha256": manifest["model"]["sha256"],
         "challenger": f"{manifest['challenger']['version']} ({params.serve.mode})" if challenger else None,
-        # Those that answer callers; a shadow does not.
-        "models": [str(path) for path in (models if params.serve.mode == "split" else models[:1])],
     }
     return facts, describe_materials(manifest, packages)
 

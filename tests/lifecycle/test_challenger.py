@@ -24,6 +24,9 @@ from test_serve import ROW, Running, list_probabilities, make_event, read_sent
 from lifecycle import serve
 from lifecycle.bundle import FACTS, MATERIALS
 from lifecycle.data.rows import read_rows
+from lifecycle.delivery.answers import KnownAnswers, read_answers
+from lifecycle.deploy import read_release
+from lifecycle.errors import RefusedError
 from lifecycle.paths import CHALLENGER, CHAMPION, ONNX, TEST
 from lifecycle.predictor import METADATA, Predictor, load_predictor
 from lifecycle.repository import find_hash, hash_content, read_lock
@@ -369,6 +372,34 @@ def test_bundle_of_both_serves_both_over_http(server: Running, rivals: Path) -> 
     assert [list(line["prediction"]["probabilities"].values()) for line in logged[10:]] == challenger.predict(
         X
     ).tolist()
+
+
+class Answering:
+    """Stands where a deployed function does, and lets the handler answer."""
+
+    def invoke(self, version: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Answer an event."""
+        assert version
+        return serve.handle(event, None)
+
+
+def test_deploy_knows_the_answers_of_each_model_that_answers(
+    bundled: Path, champion: Service, challenger: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bundled)
+    split = put_beside(champion, challenger, mode="split")
+    monkeypatch.setattr(serve, "get_service", lambda: split)
+    service: Any = Answering()
+
+    release = read_release()
+    both = read_answers((CHAMPION, CHALLENGER))
+
+    assert release.models == (CHAMPION,) and release.name == "part-failure@v1.0.0"
+    for _ in range(20):
+        both.check(service, "1")
+    third = KnownAnswers(both.rows, tuple(own + 0.1 for own in both.predictions))
+    with pytest.raises(RefusedError, match="predicts otherwise than the model that was approved"):
+        third.check(service, "1")
 
 
 def change_domain(folder: Path) -> None:

@@ -47,7 +47,7 @@ def handle(event, context):
     print(json.dumps({{"_aws": stamp, "model_version": "{version}", "variant": "champion", "Latency": latency}}))
     return {{"statusCode": 200, "body": json.dumps({{"predictions": values, "model_version": "{version}"}})}}
 """
-ANSWERS = KnownAnswers(({"x": 1.0}, {"x": 2.5}), np.array([2.0, 5.0]))
+ANSWERS = KnownAnswers(({"x": 1.0}, {"x": 2.5}), (np.array([2.0, 5.0]),))
 PARAMS = DeployParams(
     canary_weight=0.3,
     bake_seconds=1.5,

@@ -17,11 +17,12 @@ from lifecycle.data.contract import read_contract
 from lifecycle.delivery.service import Service
 from lifecycle.errors import RefusedError
 from lifecycle.params import read_params
-from lifecycle.paths import ONNX
+from lifecycle.paths import CHALLENGER, ONNX
 from lifecycle.predictor import Predictor
 from lifecycle.prepare import ARROW_TYPES, stream_clean
 from lifecycle.sample import mark_sample
 from lifecycle.seam import Columns, Domain
+from lifecycle.serving.service import MANIFEST
 
 # What the request ids of known answers begin with: they are no caller's, and nobody is to learn from them.
 PROBE = "probe-"
@@ -33,10 +34,10 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class KnownAnswers:
-    """Rows as a caller sends them, and what the model predicts of them."""
+    """Rows as a caller sends them, and what each model that may answer predicts of them."""
 
     rows: tuple[dict[str, Any], ...]
-    predictions: np.ndarray
+    predictions: tuple[np.ndarray, ...]
 
     def check(self, service: Service, version: str) -> float:
         """Ask a version, and compare.
@@ -55,8 +56,9 @@ class KnownAnswers:
         if answer.get("statusCode") != 200:
             raise RefusedError(f"version {version} answers {answer.get('statusCode')} to rows of the sample.")
         predictions = json.loads(answer["body"])["predictions"]
-        found = np.array([list(one.values()) if isinstance(one, dict) else one for one in predictions], dtype=float)
-        worst = np.abs(found - self.predictions).max() if found.shape == self.predictions.shape else np.inf
+        plain = [list(one["probabilities"].values()) if isinstance(one, dict) else one for one in predictions]
+        found = np.array(plain, dtype=float)
+        worst = min(np.abs(found - own).max() if found.shape == own.shape else np.inf for own in self.predictions)
         if not worst <= TOLERANCE:
             raise RefusedError(
                 f"version {version} predicts otherwise than the model that was approved, by {worst:g}."
@@ -99,23 +101,23 @@ def read_answers(bundle: Path) -> KnownAnswers:
     RefusedError
         If the bundle holds no model, or the sample no clean row.
     """
-    predictor = read_predictor(bundle)
+    models = read_models(bundle)
     params = read_params()
     domain = params.load_domain()
     columns = make_rows(params.sample.months[-1], params.sample.seed, domain)
     features = domain.compute_features(columns)
-    X = np.column_stack([np.asarray(features[name], np.float32) for name in predictor.features])
-    count = len(X)
-    rows = tuple({name: _write(values[row]) for name, values in columns.items()} for row in range(count))
-    return KnownAnswers(rows, np.asarray(predictor.predict(X), dtype=float))
+    X = np.column_stack([np.asarray(features[name], np.float32) for name in models[0].features])
+    rows = tuple({name: _write(values[row]) for name, values in columns.items()} for row in range(len(X)))
+    return KnownAnswers(rows, tuple(np.asarray(model.predict(X), dtype=float) for model in models))
 
 
-def read_predictor(bundle: Path) -> Predictor:
-    """Load the model that a bundle holds."""
+def read_models(bundle: Path) -> list[Predictor]:
+    """Load the models that answer callers in a bundle: in a split two; a shadow answers nobody."""
     try:
         with zipfile.ZipFile(bundle) as archive:
-            return Predictor(archive.read(ONNX.name))
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+            split = json.loads(archive.read(MANIFEST)).get("serve", {}).get("mode") == "split"
+            return [Predictor(archive.read(path.name)) for path in ((ONNX, CHALLENGER) if split else (ONNX,))]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RefusedError(f"{bundle} holds no model: {error}; build it anew with: make bundle") from error
 
 

@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,14 +21,18 @@ from uuid import uuid4
 import boto3
 import numpy as np
 import pytest
+from conftest import change_params, commit_all, run_python
+from test_serve import make_event
 
-from lifecycle.delivery.answers import KnownAnswers
+import lifecycle.bundle
+from lifecycle.delivery.answers import KnownAnswers, read_answers
 from lifecycle.delivery.lease import hold_lease
 from lifecycle.delivery.service import Service, open_service
 from lifecycle.deploy import Release, deploy, read_release
 from lifecycle.errors import RefusedError
 from lifecycle.params import DeployParams
 from lifecycle.retire import remove_published
+from lifecycle.serving.challenge import is_dealt
 from rehearsal.cloud.server import Cloud, serve_cloud
 
 pytestmark = pytest.mark.cloud
@@ -162,6 +168,44 @@ def test_release_that_proves_itself_is_promoted_and_nobody_goes_unanswered(
     assert deploy(service, build(tmp_path, "v1.1.0"), ANSWERS, PARAMS) == version
     assert service.roll_back() == "1"
     assert service.read_alias().version == "1"
+
+
+@pytest.mark.usefixtures("cloud")
+def test_bundle_with_a_challenger_deploys_like_any_other(
+    rivals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(rivals, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    change_params(Path(), {"serve": {"mode": "split", "share": 0.4}})
+    commit_all(Path(), "Split")
+    run_python(Path.cwd(), "lifecycle.bundle", "--challenger", "v1.1.0")
+    with zipfile.ZipFile("first.zip", "w") as first:
+        text = "def handle(event, context):\n    return {'statusCode': 200, 'body': '{}'}\n"
+        first.writestr(zipfile.ZipInfo("lifecycle/serve.py"), text)
+    boto3.client("lambda").create_function(
+        FunctionName="both",
+        Runtime=f"python{platform.python_version().rpartition('.')[0]}",
+        Role=os.environ["STAND_IN_ROLE"],
+        Handler=lifecycle.bundle.HANDLER,
+        Code={"ZipFile": Path("first.zip").read_bytes()},
+        Description="part-failure@v0 first",
+        Publish=True,
+        Timeout=30,
+    )
+    boto3.client("lambda").create_alias(FunctionName="both", Name="live", FunctionVersion="1")
+    service, release = open_target("both"), read_release()
+    answers = read_answers(release.path)
+
+    version = deploy(service, release, answers, PARAMS.model_copy(update={"max_latency_ratio": 1000.0}))
+
+    told = set()
+    for key in map(str, range(20)):
+        event = make_event(json.dumps({"rows": answers.rows})) | {"headers": {"x-key": key}}
+        name = json.loads(service.invoke(version, event)["body"])["model_version"]
+        assert name == ("v1.1.0" if is_dealt(key, "a", 0.4) else "v1.0.0")
+        told.add(name)
+    assert service.read_alias().version == version == "2" and told == {"v1.0.0", "v1.1.0"}
+    assert release.name == "part-failure@v1.0.0" and len(answers.predictions) == 2
 
 
 FAULTS = {

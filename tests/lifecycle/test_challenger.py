@@ -321,7 +321,7 @@ def fixture_server(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             try:
                 said = process.stderr.readline()
                 assert said.startswith("address="), said + process.stderr.read()
-                yield Running(int(said.split()[0].rpartition(":")[2]), log)
+                yield Running(process.pid, int(said.split()[0].rpartition(":")[2]), log)
             finally:
                 process.terminate()
 

@@ -7,6 +7,9 @@ COMMIT ?=
 VERSION ?=
 FROM ?=
 CHALLENGER ?=
+PREDICTIONS ?=
+LABELS ?=
+UNTIL ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 # Idle threads of a fit sleep instead of spinning: on busy cores that is the difference of seconds and minutes.
@@ -15,6 +18,7 @@ run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: help install bundle image serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
+.PHONY: help install bundle serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage monitor bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +84,9 @@ cloud: .venv/installed ## Run the tests of infra and deploy, with AWS on loopbac
 
 rehearse: bundle ## Bring the cloud up on loopback, deploy good and bad models under traffic; needs Terraform
 	@$(run) rehearsal.rehearse
+
+monitor: .venv/installed ## Judge production: PREDICTIONS=folder or address LABELS=the same [UNTIL=time]
+	@$(run) lifecycle.monitor --predictions '$(PREDICTIONS)' --labels '$(LABELS)' $(if $(UNTIL),--until '$(UNTIL)')
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
 	@$(run) dvc pull -q out/model.onnx out/model.joblib && env -u OMP_WAIT_POLICY $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')

@@ -131,6 +131,18 @@ class CompareParams(Section):
     min_requests: int = Field(ge=2)
     max_requests: int = Field(gt=0)
     min_gain: float = Field(ge=0, lt=1)
+class MonitorParams(Section):
+    """When what happens in production is no longer what was tested."""
+
+    window_days: int = Field(gt=0)
+    max_silence_hours: float = Field(gt=0)
+    min_rows: int = Field(gt=0)
+    max_rows: int = Field(gt=0)
+    max_distance: float = Field(gt=0)
+    max_psi: float = Field(gt=0)
+    tolerance: float = Field(ge=0)
+    max_broken_share: float = Field(ge=0, lt=1)
+    memory_mb: int = Field(ge=100)
 
 
 class Params(Section):
@@ -151,6 +163,7 @@ class Params(Section):
     compare: CompareParams
     deploy: DeployParams
     retire: RetireParams
+    monitor: MonitorParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

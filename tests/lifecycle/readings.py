@@ -104,6 +104,17 @@ PARAMS: dict[str, Any] = {
         "lease_seconds": 5,
     },
     "retire": {"keep": 1},
+    "monitor": {
+        "window_days": 7,
+        "max_silence_hours": 24,
+        "min_rows": 20,
+        "max_rows": 1000,
+        "max_distance": 0.25,
+        "max_psi": 0.25,
+        "tolerance": 0.05,
+        "max_broken_share": 0.01,
+        "memory_mb": 100,
+    },
 }
 
 

@@ -1,0 +1,162 @@
+"""The monitor: what production predicted and what came true, against what was trained on and tested.
+
+Writes out/monitor.json, out/monitor.md and out/monitor.html. It judges the version that answered last as champion;
+challengers and shadows are measured beside it.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from lifecycle.data.contract import read_contract
+from lifecycle.errors import MisuseError, run
+from lifecycle.metrics import load_metrics
+from lifecycle.monitoring.drift import Drift, measure_drift
+from lifecycle.monitoring.files import list_files
+from lifecycle.monitoring.groups import count_requests, list_groups, read_inputs, read_pairs
+from lifecycle.monitoring.live import Live, describe_version
+from lifecycle.monitoring.log import SLACK, Window, count_left_out, open_log
+from lifecycle.monitoring.reference import Reference, find_reference, list_features, read_references
+from lifecycle.monitoring.verdict import decide
+from lifecycle.params import Params, read_params
+from lifecycle.paths import MONITOR
+from lifecycle.seam import Columns
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a log holds: its groups, the one that is judged and what that one saw, and what was counted."""
+
+    lives: list[Live]
+    judged: Live | None
+    inputs: Columns
+    requests: dict[str, Any]
+    left_out: dict[str, int]
+
+
+def monitor(
+    predictions: str, labels: str, until: datetime, params: Params, references: Mapping[str, Reference]
+) -> dict[str, Any]:
+    """Measure what happened in the days before a moment, and judge it.
+
+    Parameters
+    ----------
+    predictions, labels : str
+        Addresses, as `lifecycle.monitoring.files.list_files` takes them.
+    until : datetime
+        In UTC, without saying so; later predictions and labels are not looked at.
+    params : Params
+    references : mapping of str to Reference
+        By version.
+
+    Returns
+    -------
+    dict
+        The report, serialisable as JSON.
+
+    Raises
+    ------
+    RefusedError
+        If a log cannot be read.
+    """
+    window = Window(until - timedelta(days=params.monitor.window_days), until)
+    days = (window.since - SLACK).date(), (until + SLACK).date()
+    files = [list_files(address, *days) for address in (predictions, labels)]
+    domain = params.load_domain()
+    contract = read_contract(domain.CONTRACT)
+    target, features = contract.find_column(contract.target), list_features(references)
+    with open_log(*files, window, features, target, params.monitor.memory_mb) as log:
+        seen = observe(log, references, params.monitor.max_rows)
+    metrics = load_metrics(params.evaluate.metrics, domain)
+    versions = [describe_version(live, metrics, live is seen.judged, params.evaluate) for live in seen.lives]
+    drifts = measure_drifts(seen, params)
+    judged = next((version for version in versions if version["judged"]), None)
+    verdict, reasons = decide(until, judged, drifts, seen.requests["broken_share"], params.monitor)
+    return {
+        "verdict": verdict,
+        "reasons": reasons,
+        "until": until.isoformat(timespec="seconds"),
+        "window": {"since": window.since.isoformat(timespec="seconds"), "days": params.monitor.window_days},
+        "confidence": params.evaluate.confidence,
+        "metric": metrics[0].name,
+        "versions": versions,
+        "drift": [asdict(drift) for drift in drifts],
+        "requests": seen.requests,
+        "left_out": seen.left_out,
+    }
+
+
+def observe(log: duckdb.DuckDBPyConnection, references: Mapping[str, Reference], max_rows: int) -> Observed:
+    """Read what is measured from the log.
+
+    Parameters
+    ----------
+    log : DuckDBPyConnection
+        As `lifecycle.monitoring.log.open_log` gives it.
+    references : mapping of str to Reference
+    max_rows : int
+        Of each group.
+    """
+    left_out, lives = count_left_out(log), []
+    for group in list_groups(log):
+        if reference := find_reference(group.version, references):
+            lives.append(Live(group, *read_pairs(log, group, max_rows), reference))
+        else:
+            reason = "log line of an unknown version"
+            left_out[reason] = left_out.get(reason, 0) + group.predictions
+    judged = next((live for live in lives if live.group.variant == CHAMPION), None)
+    inputs = read_inputs(log, judged.group, max_rows) if judged else {}
+    return Observed(lives, judged, inputs, count_requests(log), left_out)
+
+
+def measure_drifts(seen: Observed, params: Params) -> list[Drift]:
+    """Measure how far what the judged version saw and predicted lies from its reference; nothing of too few rows.
+
+    The confidence is shared out among the values (Bonferroni), so that many of them do not make a false alarm likely.
+    """
+    if seen.judged is None or seen.judged.group.predictions < params.monitor.min_rows:
+        return []
+    profile = seen.judged.reference.profile
+    shared = [name for name in seen.inputs if name in profile]
+    confidence = 1 - (1 - params.evaluate.confidence) / max(len(shared), 1)
+    return [
+        measure_drift(name, profile[name], seen.inputs[name], confidence, params.monitor, params.evaluate.seed)
+        for name in shared
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Watch what the model does in production."""
+    parser = argparse.ArgumentParser(prog="python -m lifecycle.monitor", description=main.__doc__)
+    parser.add_argument("--predictions", required=True, help="folder or address of the prediction log")
+    parser.add_argument("--labels", required=True, help="folder or address of the labels")
+    parser.add_argument(
+        "--until", type=read_time, help="judge this moment, such as 2026-11-20T00:00Z; by default now"
+    )
+    given = parser.parse_args(argv)
+    params = read_params()
+    until = given.until or datetime.now(UTC).replace(tzinfo=None)
+    report = monitor(given.predictions, given.labels, until, params, read_references(params.registry.name))
+    MONITOR.parent.mkdir(exist_ok=True)
+    MONITOR.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    print(f"{MONITOR}: {report['verdict']}")
+
+
+def read_time(text: str) -> datetime:
+    """Read a time; one without an offset is in UTC, as the result is without saying so."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MisuseError(f"--until is {text!r}; expected a time such as 2026-11-20T00:00Z.") from error
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,209 @@
+"""Read prediction logs and labels into a database of one run, which spills to disk what memory does not hold.
+
+A line counts once, whatever it holds: as a prediction, or under the reason why it is none.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from lifecycle.data.contract import Column
+from lifecycle.errors import RefusedError
+from lifecycle.monitoring.files import Files
+
+# Firehose names a day by the arrival of the first line, and a retry may come after midnight.
+SLACK = timedelta(days=1)
+# What a file that is cut off, or holds what is no text, makes of a statement.
+DAMAGE = (duckdb.IOException, duckdb.InvalidInputException)
+# A line as one text; no line of JSON holds a control character.
+LINES = """read_csv({files}, columns = {{'line': 'VARCHAR'}}, auto_detect = false, header = false, delim = '\x01',
+    quote = '', escape = '', comment = '', strict_mode = false, hive_partitioning = false, encoding = '{encoding}')"""
+PREDICTION = {
+    "kind": "VARCHAR",
+    "request_id": "VARCHAR",
+    "row": "INTEGER",
+    "time": "TIMESTAMPTZ",
+    "model_version": "VARCHAR",
+    "variant": "VARCHAR",
+    "prediction": "JSON",
+    "latency_ms": "DOUBLE",
+    "status": "INTEGER",
+    "_aws": {"Timestamp": "BIGINT"},
+}
+LABEL = {"request_id": "VARCHAR", "row": "INTEGER", "time": "TIMESTAMPTZ", "label": "DOUBLE"}
+TABLES = """
+create table line (reason VARCHAR, key UBIGINT, first BOOLEAN, time TIMESTAMP, version VARCHAR, variant VARCHAR,
+    prediction JSON, features {features}, latency_ms FLOAT, status INTEGER);
+create table told (reason VARCHAR, key UBIGINT, time TIMESTAMP, label DOUBLE);
+"""
+INSERT_LINES = """
+insert into line
+select reason, hash(j.request_id, coalesce(j.row, 0)), coalesce(j.row, 0) = 0, time, j.model_version,
+    j.variant, j.prediction, j.features, j.latency_ms, j.status
+from (select *, coalesce(make_timestamp(epoch_us(j.time)), make_timestamp(j._aws.Timestamp * 1000)) as time, case
+    when j is null and line like '{{%' then 'log line cut off'
+    when j is null or coalesce(j.kind, '') not in ('prediction', 'request', 'fault') then 'log line of the platform'
+    when j.kind in ('request', 'fault') then j.kind
+    when j.request_id is null or j.time is null or j.model_version is null or j.variant is null
+        or not coalesce(isfinite(try_cast(j.prediction as DOUBLE)), json_exists(j.prediction, 'probabilities'), false)
+        then 'log line lacks a field'
+    else 'prediction' end as reason
+    from (select line, try(from_json(line, '{structure}')) as j from {lines}) where trim(line) != '')
+where time is null or (time > $since and time <= $until)
+"""
+INSERT_LABELS = """
+insert into told
+select case
+    when j is null then 'label line cut off'
+    when j.request_id is null or not coalesce(isfinite(j.label), false) then 'label lacks a field'
+    {bounds}
+    else 'label' end, hash(j.request_id, coalesce(j.row, 0)), make_timestamp(epoch_us(j.time)), j.label
+from (select line, try(from_json(line, '{structure}')) as j from {lines})
+where trim(line) != '' and (j.time is null or j.time <= $until)
+"""
+# The same line may be delivered twice, and a caller may ask again under the same id: the first one counts.
+REPEATED = """
+create table repeated as
+select key, variant, arg_min(rowid, time) as kept, count(*) - 1 as more from line
+where reason = 'prediction' group by key, variant having count(*) > 1;
+update line set reason = 'log line twice' from repeated
+where line.reason = 'prediction' and line.key = repeated.key and line.variant = repeated.variant
+    and line.rowid != repeated.kept;
+"""
+AGREED = """
+create table truth as
+select key, any_value(label) as label, min(time) as time, count(*) as times, min(label) = max(label) as agreed
+from told where reason = 'label' group by key;
+create view prediction as select * exclude (reason) from line where reason = 'prediction';
+create view pair as
+select prediction.*, truth.label, truth.time as labelled_at from prediction left join truth
+on prediction.key = truth.key and truth.agreed;
+"""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which predictions count: later than ``since``, up to ``until``; both in UTC."""
+
+    since: datetime
+    until: datetime
+
+
+@contextmanager
+def open_log(
+    predictions: Files, labels: Files, window: Window, features: Sequence[str], target: Column, memory_mb: int
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Read predictions and labels, and match them by request and row.
+
+    Parameters
+    ----------
+    predictions, labels : Files
+    window : Window
+    features : sequence of str
+        Names of the features to keep.
+    target : Column
+        Its bounds are the labels'.
+    memory_mb : int
+        What the database may take; the rest goes to disk.
+
+    Yields
+    ------
+    DuckDBPyConnection
+        Views ``prediction``, a row a prediction (``key``, ``first`` of its request, ``time``, ``version``,
+        ``variant``, ``prediction``, ``features``, ``latency_ms``), and ``pair``, the same with ``label`` and
+        ``labelled_at``, which are null without a label that all sources agree on.
+
+    Raises
+    ------
+    RefusedError
+        If no file of several can be read.
+    """
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/log.db") as log:
+        log.execute(f"set memory_limit = '{memory_mb}MB'; set preserve_insertion_order = false; set timezone = 'UTC'")
+        columns = ", ".join(f"{quote(name)} FLOAT" for name in features)
+        log.execute(TABLES.format(features=f"STRUCT({columns})"))
+        log.execute("create table unreadable (path VARCHAR)")
+        bounds = {"since": window.since, "until": window.until}
+        _insert(log, INSERT_LINES, PREDICTION | {"features": dict.fromkeys(features, "FLOAT")}, predictions, bounds)
+        log.execute(REPEATED)
+        statement = INSERT_LABELS.replace("{bounds}", _write_bounds(target))
+        _insert(log, statement, LABEL, labels, {"until": window.until})
+        log.execute(AGREED)
+        yield log
+
+
+def quote(name: str) -> str:
+    """Write a name as SQL takes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _write_bounds(target: Column) -> str:
+    """Write what the contract says of the target as cases: training and test leave such rows out as well."""
+    cases = []
+    if target.minimum is not None:
+        cases.append(f"when j.label < {target.minimum:g} then 'label below {target.minimum:g}'")
+    if target.maximum is not None:
+        cases.append(f"when j.label > {target.maximum:g} then 'label above {target.maximum:g}'")
+    return " ".join(cases)
+
+
+def _insert(
+    log: duckdb.DuckDBPyConnection, statement: str, structure: Mapping[str, Any], files: Files, values: dict[str, Any]
+) -> None:
+    """Insert all files at once, or, where one of them is damaged, one by one without the damaged ones."""
+    if files.system is not None and not log.filesystem_is_registered("s3"):
+        log.register_filesystem(files.system)
+    shape = json.dumps(structure).replace("'", "''")
+
+    def read(paths: Sequence[str], encoding: str = "utf-8") -> None:
+        listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+        lines = LINES.format(files=f"[{listed}]", encoding=encoding)
+        log.execute(statement.format(structure=shape, lines=lines), values)
+
+    try:
+        if files.paths:
+            read(files.paths)
+    except DAMAGE:
+        damaged = list(_find_damaged(files.paths, read))
+        if len(damaged) == len(files.paths):
+            path, said = damaged[0]
+            raise RefusedError(
+                f"none of the {len(damaged):,} files in {files.address} can be read; {path}: {said}"
+            ) from None
+        log.executemany("insert into unreadable values (?)", [[path] for path, _ in damaged])
+
+
+def _find_damaged(paths: Sequence[str], read: Callable[[Sequence[str], str], None]) -> Iterator[tuple[str, str]]:
+    """Read files one by one, each whole or not at all; give those that cannot be read, and why."""
+    for path in paths:
+        try:
+            # Slower, and content with any byte.
+            read([path], "latin-1")
+        except DAMAGE as error:
+            yield path, str(error).splitlines()[0]
+
+
+def count_left_out(log: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Count what was left out by reason: lines of the log and of the labels, labels, and whole files.
+
+    Returns
+    -------
+    dict of str to int
+        The most frequent reasons first.
+    """
+    counts = log.execute("""
+        select reason, count(*) from line where reason not in ('prediction', 'request', 'fault') group by all
+        union all select reason, count(*) from told where reason != 'label' group by all
+        union all select 'label twice', sum(times - 1)::BIGINT from truth where agreed
+        union all select 'labels contradict', sum(times)::BIGINT from truth where not agreed
+        union all select 'label of no prediction in the window', count(*) from truth
+            where agreed and not exists (select 1 from prediction where prediction.key = truth.key)
+        union all select 'file cannot be read', count(*) from unreadable
+    """).fetchall()
+    return {reason: n for reason, n in sorted(counts, key=lambda row: -(row[1] or 0)) if n}

@@ -6,6 +6,7 @@ import numpy as np
 
 from lifecycle.data.profile import Profile, measure_distance, measure_stability, profile_values
 from lifecycle.params import MonitorParams
+from lifecycle.views.numbers import round_figure
 
 # More rows make chance no smaller than is worth to be known.
 MOST_DRAWN = 10_000
@@ -59,7 +60,10 @@ def measure_drift(
         effect is not None and noise is not None and effect - noise > limit
         for effect, noise, limit in zip((distance, psi), noises, limits, strict=True)
     ]
-    return Drift(name, distance, noises[0], psi, noises[1], here["missing"], base["missing"], any(drifted))
+    # A value that is nowhere any more, or was nowhere in training, has no effect size.
+    vanished = (here["quantiles"] is None) != (base["quantiles"] is None)
+    effects = [None if effect is None else round_figure(effect) for effect in (distance, noises[0], psi, noises[1])]
+    return Drift(name, *effects, here["missing"], base["missing"], vanished or any(drifted))
 
 
 def _measure_noise(base: Profile, n_rows: int, confidence: float, seed: int) -> tuple[float | None, float | None]:

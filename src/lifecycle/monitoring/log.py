@@ -176,7 +176,7 @@ def _insert(
             raise RefusedError(
                 f"none of the {len(damaged):,} files in {files.address} can be read; {path}: {said}"
             ) from None
-        log.executemany("insert into unreadable values (?)", [[path] for path, _ in damaged])
+        log.execute("insert into unreadable select unnest(?::VARCHAR[])", [[path for path, _ in damaged]])
 
 
 def _find_damaged(paths: Sequence[str], read: Callable[[Sequence[str], str], None]) -> Iterator[tuple[str, str]]:

@@ -6,15 +6,20 @@ challengers and shadows are measured beside it.
 
 import argparse
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import boto3
 import duckdb
+from botocore.exceptions import BotoCoreError, ClientError
 
 from lifecycle.data.contract import read_contract
-from lifecycle.errors import MisuseError, run
+from lifecycle.deploy import read_target
+from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.metrics import load_metrics
 from lifecycle.monitoring.drift import Drift, measure_drift
 from lifecycle.monitoring.files import list_files
@@ -25,9 +30,15 @@ from lifecycle.monitoring.reference import Reference, find_reference, list_featu
 from lifecycle.monitoring.verdict import decide
 from lifecycle.params import Params, read_params
 from lifecycle.paths import MONITOR
+from lifecycle.report import append_to
 from lifecycle.seam import Columns
+from lifecycle.views.html import render_page
+from lifecycle.views.monitor_page import format_monitor, render_monitor
+from lifecycle.views.monitor_plots import render_monitor_plots
 
 CHAMPION = "champion"
+# Where a bucket has them.
+KINDS = ("predictions", "labels")
 
 
 @dataclass(frozen=True)
@@ -132,21 +143,67 @@ def measure_drifts(seen: Observed, params: Params) -> list[Drift]:
     ]
 
 
+def write_report(report: dict[str, Any]) -> None:
+    """Write the report as JSON, Markdown and one page that needs no server."""
+    MONITOR.parent.mkdir(exist_ok=True)
+    MONITOR.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    page = render_monitor(report)
+    MONITOR.with_suffix(".md").write_text(page, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        plots = render_monitor_plots(report, Path(folder))
+        html = render_page(f"Monitor: {report['verdict']}", page, "", plots)
+    MONITOR.with_suffix(".html").write_text(html, encoding="utf-8")
+    append_to("GITHUB_OUTPUT", f"verdict={report['verdict']}\n")
+    append_to("GITHUB_STEP_SUMMARY", page)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Watch what the model does in production."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.monitor", description=main.__doc__)
-    parser.add_argument("--predictions", required=True, help="folder or address of the prediction log")
-    parser.add_argument("--labels", required=True, help="folder or address of the labels")
-    parser.add_argument(
-        "--until", type=read_time, help="judge this moment, such as 2026-11-20T00:00Z; by default now"
-    )
+    parser.add_argument("--predictions", help="folder or address of the prediction log")
+    parser.add_argument("--labels", help="folder or address of the labels")
+    parser.add_argument("--target", type=Path, help="file that `terraform output -json` wrote, in place of the two")
+    parser.add_argument("--until", type=read_time, help="as of then, such as 2026-11-20T00:00Z; by default now")
     given = parser.parse_args(argv)
+    target = read_target(given.target) if given.target else {}
+    predictions, labels = find_addresses(given.predictions, given.labels, target)
     params = read_params()
     until = given.until or datetime.now(UTC).replace(tzinfo=None)
-    report = monitor(given.predictions, given.labels, until, params, read_references(params.registry.name))
-    MONITOR.parent.mkdir(exist_ok=True)
-    MONITOR.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    print(f"{MONITOR}: {report['verdict']}")
+    report = monitor(predictions, labels, until, params, read_references(params.registry.name))
+    write_report(report)
+    print(format_monitor(report))
+    if target:
+        report_error(report, target)
+
+
+def find_addresses(predictions: str | None, labels: str | None, target: Mapping[str, Any]) -> tuple[str, str]:
+    """Choose the logs' addresses: those that were named, or else the target's."""
+    bucket = target.get("logs_bucket")
+    stored = tuple(f"s3://{bucket}/{kind}" for kind in KINDS) if bucket else (None, None)
+    found = predictions or stored[0], labels or stored[1]
+    if found[0] is None or found[1] is None:
+        raise MisuseError("where the logs lie is not known; name --predictions and --labels, or --target.")
+    return found[0], found[1]
+
+
+def report_error(report: Mapping[str, Any], target: Mapping[str, Any]) -> None:
+    """Report the judged version's first metric to CloudWatch, where an alarm hears it; nothing while it is unknown.
+
+    Raises
+    ------
+    RefusedError
+        If CloudWatch does not take it.
+    """
+    judged = next((row for row in report["versions"] if row["judged"]), None)
+    value = judged["metrics"].get(report["metric"], {}).get("value") if judged else None
+    if value is None:
+        return
+    point = {"MetricName": "live_error", "Timestamp": datetime.now(UTC), "Value": value}
+    try:
+        boto3.client("cloudwatch").put_metric_data(Namespace=target["metric_namespace"], MetricData=[point])
+    except (BotoCoreError, ClientError, KeyError) as error:
+        raise RefusedError(f"live_error could not be reported to CloudWatch: {error}.") from error
+    print(f"live_error={value:g} namespace={target['metric_namespace']}")
 
 
 def read_time(text: str) -> datetime:

@@ -352,6 +352,14 @@ def test_monitor_reads_where_the_root_writes_and_reports_where_its_alarm_looks(
     namespace = planned["aws_cloudwatch_metric_alarm.live_error"]["namespace"]
 
     assert allows(document, "s3:GetObject", f"arn:aws:s3:::{bucket}/{prefix}x.gz")
+    assert allows(document, "s3:GetObject", f"arn:aws:s3:::{bucket}/labels/day=2026-11-20/x.gz")
     assert not allows(document, "s3:GetObject", f"arn:aws:s3:::{bucket}/failures/x.gz")
+    for prefix, allowed in {
+        "predictions/": True,
+        "labels/day=2026-11-20/": True,
+        "failures/": False,
+        "": False,
+    }.items():
+        assert allows(document, "s3:ListBucket", f"arn:aws:s3:::{bucket}", {"s3:prefix": prefix}) is allowed
     assert allows(document, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": namespace})
     assert not allows(document, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "AWS/Lambda"})

@@ -1,0 +1,63 @@
+"""What the monitor's page and its table say, and what a stranger's words in a log cannot do."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from logs import make_label, make_line, make_week, watch, write_log
+
+from lifecycle.errors import MisuseError
+from lifecycle.monitor import find_addresses, write_report
+from lifecycle.views.monitor_page import format_monitor, render_monitor
+
+
+@pytest.fixture(name="drifted")
+def fixture_drifted(readings_folder: None, tmp_path: Path) -> dict:
+    """The report of a week whose inputs moved."""
+    lines, labels = make_week(drift=40)
+    return watch(write_log(tmp_path / "p", lines), write_log(tmp_path / "l", labels))
+
+
+def test_page_says_verdict_reasons_and_figures(drifted) -> None:
+    page = render_monitor(drifted)
+
+    assert page.startswith("## 🟠 drift: ")
+    assert "> - size drifted" in page
+    assert "`r2_score`" in page and "🔴 `size`" in page
+    assert "2,000" in page
+
+
+def test_terminal_has_80_columns(drifted) -> None:
+    said = format_monitor(drifted)
+
+    assert "verdict: drift" in said
+    assert max(map(len, said.splitlines()[:3])) <= 80
+
+
+def test_report_is_written_whole_and_told_to_the_runner(drifted, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+
+    write_report(drifted)
+
+    assert json.loads(Path("out/monitor.json").read_text(encoding="utf-8")) == drifted
+    html = Path("out/monitor.html").read_text(encoding="utf-8")
+    assert html.count("data:image/png;base64,") == 3
+    assert not re.search(r"(src|href)=.https?:", html)
+    assert (tmp_path / "output").read_text(encoding="utf-8") == "verdict=drift\n"
+    assert (tmp_path / "summary").read_text(encoding="utf-8") == render_monitor(drifted)
+
+
+def test_words_of_a_log_stay_words(readings_folder, tmp_path) -> None:
+    lines = [make_line(number, variant="<img src=x> | @team") for number in range(30)]
+
+    page = render_monitor(watch(write_log(tmp_path / "p", lines), write_log(tmp_path / "l", [make_label(1)])))
+
+    assert "<img" not in page and "@team" not in page
+
+
+def test_addresses_come_from_the_target_or_by_name() -> None:
+    assert find_addresses(None, "mine", {"logs_bucket": "b"}) == ("s3://b/predictions", "mine")
+    with pytest.raises(MisuseError, match="name --predictions and --labels, or --target"):
+        find_addresses("mine", None, {})

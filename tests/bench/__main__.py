@@ -14,6 +14,7 @@ from lifecycle.errors import RefusedError
 from lifecycle.params import Params, read_params
 from lifecycle.paths import OUT
 from tests.bench.line import Line
+from tests.bench.monitoring import measure_monitor
 from tests.bench.predicting import measure_prediction, measure_start
 from tests.bench.preparing import measure_memory, measure_speed
 from tests.bench.reviewing import measure_review
@@ -44,6 +45,7 @@ def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
         os.chdir(work)
     with tempfile.TemporaryDirectory(dir=OUT) as folder:
         yield from measure_memory(Path(folder), params)
+    yield from measure_monitor(params)
     with tempfile.TemporaryDirectory() as folder:
         yield from measure_review(Path(folder))
 

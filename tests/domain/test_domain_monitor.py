@@ -24,7 +24,7 @@ from lifecycle.params import Params, read_params
 from lifecycle.serve import get_service
 from rehearsal.replay import Replay, ask, make_labels, read_month, write_days
 
-MONTH, NEXT = "2025-01", datetime(2025, 2, 2)
+MONTH, NEXT = "2025-01", datetime(2025, 2, 1, 12)
 ROWS, REPLAYS = 6_000, 20
 
 

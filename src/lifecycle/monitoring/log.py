@@ -164,7 +164,13 @@ def _insert(
     def read(paths: Sequence[str], encoding: str = "utf-8") -> None:
         listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
         lines = LINES.format(files=f"[{listed}]", encoding=encoding)
-        log.execute(statement.format(structure=shape, lines=lines), values)
+        try:
+            log.execute(statement.format(structure=shape, lines=lines), values)
+        except (duckdb.OperationalError, duckdb.ProgrammingError):
+            raise
+        # What the store itself says comes through as no kind of its own.
+        except duckdb.Error as error:
+            raise RefusedError(f"{files.address} cannot be read: {str(error).strip().splitlines()[-1]}") from error
 
     try:
         if files.paths:

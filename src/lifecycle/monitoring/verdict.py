@@ -88,12 +88,13 @@ def _find_breaking(broken_share: float | None, params: MonitorParams) -> list[st
 
 def _describe_drift(drift: Drift, params: MonitorParams) -> str:
     """Say how far a value drifted."""
+    missing = f"{format_share(drift.missing)} missing, {format_share(drift.base_missing)} in training"
     if drift.psi is None:
-        shares = f"{format_share(drift.missing)} missing, {format_share(drift.base_missing)} in training"
-        return f"{drift.name} drifted: {shares}"
+        return f"{drift.name} drifted: {missing}"
     return (
         f"{drift.name} drifted: {format_number(drift.distance)} standard deviations, stability index "
-        f"{format_number(drift.psi)}; {params.max_distance:g} and {params.max_psi:g} beyond chance are allowed"
+        f"{format_number(drift.psi)} ({missing}); {params.max_distance:g} and {params.max_psi:g} "
+        "beyond chance are allowed"
     )
 
 

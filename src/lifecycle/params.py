@@ -131,6 +131,8 @@ class CompareParams(Section):
     min_requests: int = Field(ge=2)
     max_requests: int = Field(gt=0)
     min_gain: float = Field(ge=0, lt=1)
+
+
 class MonitorParams(Section):
     """When what happens in production is no longer what was tested."""
 

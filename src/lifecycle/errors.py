@@ -23,6 +23,10 @@ class SourceError(RefusedError):
     """A source of data cannot give what was asked of it."""
 
 
+class AbsentError(SourceError):
+    """A source has nothing under the name that was asked for."""
+
+
 class MisuseError(Exception):
     """The command or its configuration makes no sense."""
 

@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -18,7 +19,7 @@ from fsspec.callbacks import TqdmCallback
 
 from lifecycle.data.contract import read_contract
 from lifecycle.data.months import file_name, is_sample, list_months
-from lifecycle.errors import MisuseError, SourceError, run
+from lifecycle.errors import AbsentError, MisuseError, SourceError, run
 from lifecycle.params import MONTH, Params, read_params
 from lifecycle.paths import DATA, INCOMING
 from lifecycle.prepare import check_month
@@ -52,8 +53,10 @@ def download(address: str, destination: Path) -> None:
 
     Raises
     ------
+    AbsentError
+        If the source has no such file.
     SourceError
-        If the source has no such file, or broke off at every attempt.
+        If it broke off at every attempt.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -62,7 +65,7 @@ def download(address: str, destination: Path) -> None:
         # Each kind of source has errors of its own.
         except Exception as error:  # pylint: disable=broad-exception-caught
             if isinstance(error, FileNotFoundError) or getattr(error, "status", None) in ABSENT:
-                raise SourceError(
+                raise AbsentError(
                     f"{address} does not exist at the source. Correct MONTHS or SOURCE; the newest months come late."
                 ) from error
             reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -178,6 +181,35 @@ def save_to_cache(paths: Iterable[Path]) -> None:
             cache.add(str(path), cache.fs, hash_file(path))
 
 
+def add_months(fetched: dict[str, Path], params: Params) -> list[str]:
+    """Move months into data/ as `place_months` does, and hand data/ over to DVC.
+
+    Raises
+    ------
+    SourceError
+        If DVC cannot take them.
+    """
+    save_to_cache(fetched.values())
+    changed = place_months(fetched, params)
+    # Also when nothing changed: a run that was killed may have left the file and not its hash.
+    # With --quiet, DVC would not say what failed either.
+    added = subprocess.run([sys.executable, "-m", "dvc", "add", str(DATA)], stdout=subprocess.DEVNULL, check=False)
+    if added.returncode:
+        raise SourceError(
+            f"the months lie in {DATA}/, but dvc add failed with {added.returncode}. Run the same again."
+        )
+    return changed
+
+
+@contextmanager
+def open_incoming() -> Iterator[Path]:
+    """Give a new folder for months that arrive; what a killed run left behind is removed first."""
+    shutil.rmtree(INCOMING, ignore_errors=True)
+    INCOMING.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=INCOMING) as folder:
+        yield Path(folder)
+
+
 def parse_months(text: str) -> list[str]:
     """Read months such as ``2024-01,2024-02``.
 
@@ -203,20 +235,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     params = read_params()
     months = parse_months(arguments.months)
-    # What a killed run left behind.
-    shutil.rmtree(INCOMING, ignore_errors=True)
-    INCOMING.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(dir=INCOMING) as folder:
-        fetched = fetch_months(months, arguments.source or params.ingest.source, params, Path(folder))
-        save_to_cache(fetched.values())
-        changed = place_months(fetched, params)
-    # Also when nothing changed: a run that was killed may have left the file and not its hash.
-    # With --quiet, DVC would not say what failed either.
-    added = subprocess.run([sys.executable, "-m", "dvc", "add", str(DATA)], stdout=subprocess.DEVNULL, check=False)
-    if added.returncode:
-        raise SourceError(
-            f"the months lie in {DATA}/, but dvc add failed with {added.returncode}. Run the same again."
-        )
+    with open_incoming() as folder:
+        fetched = fetch_months(months, arguments.source or params.ingest.source, params, folder)
+        changed = add_months(fetched, params)
     log.info("ingest changed=%s", ",".join(changed) or "none")
 
 

@@ -42,7 +42,20 @@ def read_report(archive: bytes) -> Report:
     RefusedError
         If the archive holds anything else, naming the first field that is wrong.
     """
-    facts = _parse(_unpack(archive))
+    return parse_report(_unpack(archive))
+
+
+def parse_report(content: bytes) -> Report:
+    """Check the content of a report.json, as `read_report` does of an archive's.
+
+    Raises
+    ------
+    RefusedError
+        Naming the first field that is wrong.
+    """
+    if len(content) > MOST_BYTES:
+        _refuse(f"{FILE} has more than {MOST_BYTES:,d} bytes")
+    facts = _parse(content)
     try:
         return cast(Report, SCHEMA.validate_python(facts))
     except ValidationError as error:
@@ -60,8 +73,6 @@ def _unpack(archive: bytes) -> bytes:
                 content = file.read(MOST_BYTES + 1)
     except FAULTS as error:
         raise RefusedError(f"the artifact is no sound archive: {show_text(error)}.") from error
-    if len(content) > MOST_BYTES:
-        _refuse(f"{FILE} unpacks to more than {MOST_BYTES:,d} bytes")
     return content
 
 

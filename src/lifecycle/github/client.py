@@ -69,10 +69,37 @@ class Client:
         """
         return call_github("POST", self._build_endpoint(parts, {}), content)
 
+    def update(self, *parts: object, content: Mapping[str, Any]) -> Any:
+        """Change what GitHub has under an endpoint of the repository, and return what it made of it.
+
+        Raises
+        ------
+        MisuseError, RefusedError
+            As `call_github`.
+        """
+        return call_github("PATCH", self._build_endpoint(parts, {}), content)
+
     def _build_endpoint(self, parts: tuple[object, ...], query: Mapping[str, object]) -> str:
         """Build an endpoint in which no part can become another one."""
         path = "/".join(quote(str(part), safe="") for part in ("repos", *self.repository.split("/"), *parts))
         return f"{path}?{urlencode(query, quote_via=quote, safe='')}" if query else path
+
+
+def open_client() -> Client:
+    """Open the repository that a workflow runs in; GITHUB_REPOSITORY names it.
+
+    Raises
+    ------
+    MisuseError
+        If it, or the token, is not set.
+    """
+    repository = os.environ.get("GITHUB_REPOSITORY", "")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise MisuseError(
+            f"GITHUB_REPOSITORY is {show_text(repository)}, expected owner/name; a workflow has it set."
+        )
+    find_token()
+    return Client(repository)
 
 
 def find_token() -> str:

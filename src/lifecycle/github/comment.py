@@ -7,7 +7,6 @@ which pull request it belongs to is GitHub's word alone.
 import argparse
 import json
 import os
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 from lifecycle.comparison.verdict import PASS, REFUSE, UNCHANGED
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.github.artifact import MOST_BYTES, read_report
-from lifecycle.github.client import Client, find_token, show_fault, show_text
+from lifecycle.github.client import Client, find_token, open_client, show_fault, show_text
 from lifecycle.paths import OUT
 from lifecycle.views.report_facts import Report
 from lifecycle.views.report_page import render_report
@@ -214,13 +213,8 @@ def post_report(training: TrainingRun, client: Client) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Post the report of a finished training run on its pull request."""
     argparse.ArgumentParser(prog="python -m lifecycle.github.comment", description=main.__doc__).parse_args(argv)
-    repository = os.environ.get("GITHUB_REPOSITORY", "")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise MisuseError(
-            f"GITHUB_REPOSITORY is {show_text(repository)}, expected owner/name; a workflow has it set."
-        )
-    find_token()
-    print(post_report(read_event(Path(os.environ.get("GITHUB_EVENT_PATH", ""))), Client(repository)))
+    client = open_client()
+    print(post_report(read_event(Path(os.environ.get("GITHUB_EVENT_PATH", ""))), client))
 
 
 if __name__ == "__main__":

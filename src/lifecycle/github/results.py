@@ -15,9 +15,9 @@ from pathlib import Path
 from lifecycle.errors import RefusedError, run
 
 ARCHIVE = Path("out/results.tar")
-# What a run may change in Git: the lock, the metrics and plot data, and the store inside the repository.
+# What a run may change in Git: lock, the data's hash, metrics and plot data, and the store inside the repository.
 ALLOWED = re.compile(
-    r"dvc\.lock|out/([a-z_]+/)?[a-z_]+\.json|\.dvc/sample-store/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?"
+    r"dvc\.lock|data\.dvc|out/([a-z_]+/)?[a-z_]+\.json|\.dvc/sample-store/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?"
 )
 MOST_BYTES = 100_000_000
 WORKFLOWS = ("check.yml", "train.yml")
@@ -85,8 +85,6 @@ def _read_members(source: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
 def commit(archive: Path, folder: Path, branch: str) -> str:
     """Commit an archive's files to a branch, push it, and start the checks on the new commit.
 
-    The default token's push starts no workflow, but a workflow that it dispatches runs.
-
     Returns
     -------
     str
@@ -104,11 +102,16 @@ def commit(archive: Path, folder: Path, branch: str) -> str:
         return "Nothing to commit: dvc.lock says already what this branch makes."
     run_tool(folder, "git", *AUTHOR, "commit", "--quiet", "--message", "Reproduce the pipeline")
     run_tool(folder, "git", *CREDENTIALS, "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+    start_checks(folder, branch)
+    return f"Committed {len(names)} files to {branch}, and started {' and '.join(WORKFLOWS)}."
+
+
+def start_checks(folder: Path, branch: str) -> None:
+    """Start the checks on a branch: the default token's push starts none, but a workflow that it dispatches runs."""
     for workflow in WORKFLOWS:
         run_tool(
             folder, "gh", "workflow", "run", workflow, "--repo", os.environ["GITHUB_REPOSITORY"], "--ref", branch
         )
-    return f"Committed {len(names)} files to {branch}, and started {' and '.join(WORKFLOWS)}."
 
 
 def main(argv: Sequence[str] | None = None) -> None:

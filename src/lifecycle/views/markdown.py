@@ -30,9 +30,9 @@ def clean_text(text: object, longest: int = LONGEST) -> str:
     return (line if len(line) <= longest else f"{line[: longest - 1]}…") or NOTHING
 
 
-def escape_text(text: object) -> str:
+def escape_text(text: object, longest: int = LONGEST) -> str:
     """Write a text for a paragraph, a heading, a list or a cell, with numbers for characters that mean something."""
-    return RISKY.sub(_number, clean_text(text))
+    return RISKY.sub(_number, clean_text(text, longest))
 
 
 def _number(match: re.Match[str]) -> str:

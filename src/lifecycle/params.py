@@ -145,6 +145,12 @@ class MonitorParams(Section):
     tolerance: float = Field(ge=0)
     max_broken_share: float = Field(ge=0, lt=1)
     memory_mb: int = Field(ge=100)
+class RetrainParams(Section):
+    """How often retraining may propose a model, and when that is merged by itself."""
+
+    cooldown_days: int = Field(ge=0)
+    max_per_month: int = Field(gt=0)
+    merge_margin: float | None = Field(ge=0)
 
 
 class Params(Section):
@@ -166,6 +172,7 @@ class Params(Section):
     deploy: DeployParams
     retire: RetireParams
     monitor: MonitorParams
+    retrain: RetrainParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

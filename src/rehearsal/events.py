@@ -84,6 +84,7 @@ def open_pull_request(
     return {
         "number": number,
         "state": "open",
+        "created_at": "2024-01-01T00:00:00Z",
         "title": f"Change {head}",
         "body": "",
         "draft": False,

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import trustme
 
-API = "/api/v3"
+API, GRAPHQL = "/api/v3", "/api/graphql"
 Answer = tuple[int, Any]
 
 
@@ -46,6 +46,7 @@ class Repository:  # pylint: disable=too-many-instance-attributes
 
     full_name: str = "team/model"
     pulls: list[dict[str, Any]] = field(default_factory=list)
+    issues: list[dict[str, Any]] = field(default_factory=list)
     comments: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     check_runs: list[dict[str, Any]] = field(default_factory=list)
     # By workflow run: name -> the bytes of the artifact's zip.
@@ -56,6 +57,11 @@ class Repository:  # pylint: disable=too-many-instance-attributes
     workflows: list[str] = field(default_factory=list)
     dispatches: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    # What this GitHub does not do: method and path under the repository -> the status and message of its answer.
+    refusals: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    # The bare repository behind it, where branches have to be there.
+    remote: Path | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
     requests: list[Request] = field(default_factory=list)
 
     def list_writes(self) -> list[Request]:
@@ -105,7 +111,7 @@ def download_artifact(repository: Repository, match: "re.Match[str]", _request: 
 
 @route("GET", "/pulls")
 def list_pulls(repository: Repository, _match: "re.Match[str]", request: Request) -> Answer:
-    """List pull requests, by state and by ``head`` (owner:branch)."""
+    """List pull requests, by state and by ``head`` (owner:branch); the newest first where that is asked."""
 
     def matches(pull: dict[str, Any]) -> bool:
         head = f"{pull['head']['repo']['owner']['login']}:{pull['head']['ref']}"
@@ -113,7 +119,10 @@ def list_pulls(repository: Repository, _match: "re.Match[str]", request: Request
             request.query.get("state", "open") in ("all", pull["state"]) and request.query.get("head", head) == head
         )
 
-    return 200, [pull for pull in repository.pulls if matches(pull)]
+    size, page = int(request.query.get("per_page", 30)), int(request.query.get("page", 1))
+    sign = -1 if request.query.get("direction") == "desc" else 1
+    found = sorted(filter(matches, repository.pulls), key=lambda pull: sign * pull["number"])
+    return 200, found[(page - 1) * size : page * size]
 
 
 @route("GET", "/issues/(?P<number>[0-9]+)/comments")
@@ -156,10 +165,12 @@ def read_workflow(repository: Repository, match: "re.Match[str]", _request: Requ
     return 200, {"id": repository.workflows.index(name), "name": name, "path": name, "state": "active"}
 
 
-@route("POST", "/actions/workflows/(?P<workflow>[0-9]+)/dispatches")
+@route("POST", "/actions/workflows/(?P<workflow>[^/]+)/dispatches")
 def dispatch_workflow(repository: Repository, match: "re.Match[str]", request: Request) -> Answer:
-    """Start a workflow."""
-    repository.dispatches.append({"workflow": repository.workflows[int(match["workflow"])], **request.body})
+    """Start a workflow, by its number or its file's name."""
+    name = match["workflow"]
+    asked = repository.workflows[int(name)] if name.isdigit() else name
+    repository.dispatches.append({"workflow": asked, **request.body})
     return 204, None
 
 
@@ -171,6 +182,9 @@ def answer(repository: Repository, request: Request) -> Answer:
         if method == request.method and match:
             if match["repo"] != repository.full_name:
                 return 404, {"message": "Not Found"}
+            path = request.path.removeprefix(f"/repos/{repository.full_name}")
+            if refused := repository.refusals.get((method, path)):
+                return refused[0], {"message": refused[1]}
             return function(repository, match, request)
     return 501, {"message": f"the stand-in knows no {request.method} {request.path}"}
 
@@ -184,7 +198,9 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         content = b"".join(self._read_content())
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
-        path = url.path.removeprefix(API)
+        # GraphQL names the repository in its body, if at all.
+        own = f"/repos/{self.repository.full_name}"
+        path = own if url.path == GRAPHQL else url.path.removeprefix(API)
         token = (self.headers.get("Authorization") or "").removeprefix("token ").removeprefix("Bearer ")
         request = Request(self.command, path, query, json.loads(content) if content else None, token)
         status, body = answer(self.repository, request)

@@ -51,7 +51,8 @@ def read_group(repository: Repository, name: str) -> dict[str, Any]:
 @setting("GET", "")
 def read_repository(repository: Repository, _match: "re.Match[str]", _request: Request) -> Answer:
     """Describe the repository."""
-    return 200, {"full_name": repository.full_name, **MERGING, **read_group(repository, "repository")}
+    named = {"full_name": repository.full_name, "default_branch": "main"}
+    return 200, {**named, **MERGING, **read_group(repository, "repository")}
 
 
 @setting("PATCH", "")

@@ -115,6 +115,7 @@ PARAMS: dict[str, Any] = {
         "max_broken_share": 0.01,
         "memory_mb": 100,
     },
+    "retrain": {"cooldown_days": 7, "max_per_month": 2, "merge_margin": None},
 }
 
 

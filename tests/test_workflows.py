@@ -30,6 +30,10 @@ NEEDS = {
     r"-m lifecycle\.github\.comment": {"actions": "read", "checks": "write", "pull-requests": "write"},
     r"-m lifecycle\.github\.results commit": {"actions": "write", "contents": "write"},
     r"-m lifecycle\.github\.versions": {"contents": "write"},
+    r"-m lifecycle\.github\.proposal": {"actions": "write", "contents": "write", "pull-requests": "write"},
+    r"-m lifecycle\.github\.issue show": {"actions": "write", "issues": "write"},
+    r"-m lifecycle\.github\.issue tell": {"issues": "write"},
+    r"-m lifecycle\.retrain": {"pull-requests": "read"},
 }
 RANKS = ("read", "write")
 PINNED = re.compile(r"uses: (\./\S+ # zizmor|[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)")
@@ -135,12 +139,12 @@ def test_each_permission_has_its_reason_beside_it() -> None:
     for name in NAMES:
         text = (ROOT / ".github/workflows" / name).read_text(encoding="utf-8")
         for line in re.findall(
-            r"^ +(?:actions|attestations|checks|contents|id-token|pull-requests): (?:read|write).*", text, re.M
+            r"^ +(?:actions|attestations|checks|contents|id-token|issues|pull-requests): (?:read|write).*", text, re.M
         ):
             assert re.search(r" # to \w+", line), f"{name}: {line}"
 
 
-def test_only_the_report_may_write_on_pull_requests_and_it_runs_the_default_branch() -> None:
+def test_only_report_and_retrain_may_write_on_pull_requests_and_they_run_the_default_branch() -> None:
     workflows = {name: read_workflow(ROOT / ".github/workflows" / name) for name in NAMES}
     writing = {
         name
@@ -149,7 +153,9 @@ def test_only_the_report_may_write_on_pull_requests_and_it_runs_the_default_bran
         if (job["permissions"] or {}).get("pull-requests") == "write"
     }
 
-    assert writing == {"report.yml"}
+    assert writing == {"report.yml", "retrain.yml"}
+    assert list_events(workflows["retrain.yml"]) == {"schedule", "repository_dispatch", "workflow_dispatch"}
+    assert "ref_name == github.event.repository.default_branch" in workflows["retrain.yml"]["jobs"]["retrain"]["if"]
     assert list_events(workflows["report.yml"]) == {"workflow_run"}
     assert workflows["report.yml"]["on"]["workflow_run"]["workflows"] == [workflows["train.yml"]["name"]]
 
@@ -183,6 +189,8 @@ WRONG_OUTPUT = {
     "deploy.yml": ("needs.bundle.outputs.sha256", "needs.bundle.outputs.sha"),
     "infra.yml": ("matrix.environment", "matrix.environments"),
     "rollback.yml": ("needs.rollback.outputs.version != ''", "needs.rollback.outputs.former != ''"),
+    "retrain.yml": ("needs.retrain.outputs.reason", "needs.retrain.outputs.reasons"),
+    "monitor.yml": ("vars.LABELS }}", "steps.labels.outputs.address }}"),
 }
 TYPO_IN_IF = {
     "check.yml": ("if: always()", "if: allways()"),
@@ -192,6 +200,8 @@ TYPO_IN_IF = {
     "deploy.yml": ("needs.production.result", "needs.prodution.result"),
     "infra.yml": ("vars.AWS_PLAN_ROLE != ''", "var.AWS_PLAN_ROLE != ''"),
     "rollback.yml": ("inputs.environment == 'production' && needs", "input.environment == 'production' && needs"),
+    "retrain.yml": ("steps.retrain.outputs.outcome != ''", "steps.retrian.outputs.outcome != ''"),
+    "monitor.yml": ("github.event_name == 'schedule'", "github.event_nam == 'schedule'"),
 }
 UNQUOTED = {
     "check.yml": ('echo "$RESULTS"', "echo $RESULTS"),
@@ -204,6 +214,8 @@ UNQUOTED = {
     "deploy.yml": ('"$VERSION"', "$VERSION"),
     "infra.yml": ('"$ENVIRONMENT"', "$ENVIRONMENT"),
     "rollback.yml": ('"$VERSION"', "$VERSION"),
+    "retrain.yml": ("lifecycle.github.issue tell", "lifecycle.github.issue tell $REASON"),
+    "monitor.yml": ('"$PREDICTIONS"', "$PREDICTIONS"),
 }
 DEFECTS = {
     "a wrong output name": WRONG_OUTPUT,

@@ -26,6 +26,7 @@ from rehearsal.events import Event
 from rehearsal.github import Repository, serve_github, zip_files
 from rehearsal.outcome import Run
 from rehearsal.remote import Remote, make_remote
+from rehearsal.retraining import rehearse_retrain
 from rehearsal.runner import World, run_workflow
 
 REPOSITORY, FORK = "team/model", "stranger/model"
@@ -278,7 +279,14 @@ def rehearse(folder: Path, scenarios: list[Callable[[Stage], None]]) -> Stage:
 def main(argv: list[str] | None = None) -> None:
     """Run the scenarios named, or all."""
     named = sys.argv[1:] if argv is None else argv
-    everything = (rehearse_change, rehearse_worsening, rehearse_fork, rehearse_dependabot, rehearse_merge)
+    everything = (
+        rehearse_change,
+        rehearse_worsening,
+        rehearse_fork,
+        rehearse_dependabot,
+        rehearse_merge,
+        rehearse_retrain,
+    )
     chosen = [
         scenario for scenario in everything if not named or scenario.__name__.removeprefix("rehearse_") in named
     ]

@@ -160,6 +160,12 @@ def workflow_dispatch(
     return send("workflow_dispatch", repository, actor, ref, fields)
 
 
+def repository_dispatch(repository: str, kind: str, payload: Mapping[str, Any], actor: str = "ada") -> Event:
+    """Make the event that something outside of GitHub sends; it is run on main."""
+    fields = {"action": kind, "branch": "main", "client_payload": dict(payload)}
+    return send("repository_dispatch", repository, actor, "refs/heads/main", fields)
+
+
 def workflow_run(
     pull: Mapping[str, Any], workflow: str, conclusion: str = "success", run_id: int = 1, event: str = "pull_request"
 ) -> Event:

@@ -160,6 +160,19 @@ def test_only_report_and_retrain_may_write_on_pull_requests_and_they_run_the_def
     assert workflows["report.yml"]["on"]["workflow_run"]["workflows"] == [workflows["train.yml"]["name"]]
 
 
+def test_monitor_reads_the_log_where_it_may_write_nothing_and_starts_retraining_elsewhere() -> None:
+    workflow = read_workflow(ROOT / ".github/workflows/monitor.yml")
+
+    granted = {name: job["permissions"] for name, job in workflow["jobs"].items()}
+
+    assert list_events(workflow) == {"schedule", "workflow_dispatch"}
+    assert granted["unset"] == {}
+    assert granted["monitor"] == {"contents": "read", "id-token": "write"}
+    assert "id-token" not in granted["tell"]
+    # The role's subject is the branch, and an environment would change it.
+    assert "environment" not in workflow["jobs"]["monitor"]
+
+
 def test_checks_run_on_pull_requests_on_main_in_the_queue_and_by_hand() -> None:
     for name in ("check.yml", "train.yml"):
         workflow = read_workflow(ROOT / ".github/workflows" / name)

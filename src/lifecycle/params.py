@@ -145,6 +145,8 @@ class MonitorParams(Section):
     tolerance: float = Field(ge=0)
     max_broken_share: float = Field(ge=0, lt=1)
     memory_mb: int = Field(ge=100)
+
+
 class RetrainParams(Section):
     """How often retraining may propose a model, and when that is merged by itself."""
 

@@ -32,6 +32,8 @@ class Predictor:
     """
 
     def __init__(self, model: bytes) -> None:
+        # It would tell its maker that it runs.
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         # One request is too small to share among threads, and serving has one core a request.
         options.intra_op_num_threads = 1

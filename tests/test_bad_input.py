@@ -142,7 +142,7 @@ def test_month_that_does_not_exist_is_one_line_and_changes_nothing(workspace, tm
 
     done = run_python(workspace, "lifecycle.ingest", "--months", "2030-01", "--source", str(tmp_path), check=False)
 
-    assert "_2030-01.parquet does not exist at the source." in expect_one_line(done, "SourceError", 1)
+    assert "_2030-01.parquet does not exist at the source." in expect_one_line(done, "AbsentError", 1)
     assert record(workspace) == before
 
 

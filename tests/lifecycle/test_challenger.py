@@ -19,7 +19,7 @@ from conftest import PACKAGE, change_params, commit_all, replace_text, run_git, 
 from onnx import TensorProto, helper
 from test_bundle import BUNDLE, read_json, require_platform
 from test_compare import list_models
-from test_serve import ROW, Running, list_probabilities, make_event, read_sent
+from test_serve import ROW, Running, list_probabilities, make_event, read_sent, start_server
 
 from lifecycle import serve
 from lifecycle.bundle import FACTS, MATERIALS
@@ -307,23 +307,11 @@ def fixture_unpacked(bundled: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def fixture_server(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Serve the unpacked bundle on loopback."""
     log = tmp_path_factory.mktemp("serve") / "log"
-    environment = {**os.environ, "PYTHONPATH": str(unpacked), "PORT": "0"}
-    with log.open("w", encoding="utf-8") as file:
-        with subprocess.Popen(
-            [sys.executable, "-m", "lifecycle.serve"],
-            cwd=log.parent,
-            env=environment,
-            stdout=file,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stderr
-            try:
-                said = process.stderr.readline()
-                assert said.startswith("address="), said + process.stderr.read()
-                yield Running(process.pid, int(said.split()[0].rpartition(":")[2]), log)
-            finally:
-                process.terminate()
+    with (
+        log.open("w", encoding="utf-8") as file,
+        start_server(unpacked, file, PYTHONPATH=str(unpacked)) as (address, process),
+    ):
+        yield Running(process.pid, int(address.rpartition(":")[2]), log)
 
 
 def test_bundle_of_both_says_the_truth_about_both(

@@ -17,11 +17,10 @@ export OMP_WAIT_POLICY := PASSIVE
 run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle image serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
-.PHONY: help install bundle serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage monitor bench lock
+.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/installed ## Make the virtual environment .venv from requirements.lock
 
@@ -77,10 +76,10 @@ format: .venv/installed ## Bring the code into form
 	.venv/bin/ruff check -q --fix src tests && .venv/bin/ruff format -q src tests
 
 test: .venv/installed ## Run the tests
-	$(run) pytest -m 'not cloud' --numprocesses auto --dist loadfile --cov --cov-report=term
+	$(run) pytest -m 'not acceptance' --numprocesses auto --dist loadfile --cov --cov-report=term
 
-cloud: .venv/installed ## Run the tests of infra and deploy, with AWS on loopback; needs Terraform
-	$(run) pytest -m cloud --numprocesses auto --dist loadfile
+acceptance: .venv/installed ## Run the long tests: AWS on loopback, an image, fuzzing, a fork; needs Terraform
+	$(run) pytest -m acceptance --numprocesses auto --dist loadfile
 
 rehearse: bundle ## Bring the cloud up on loopback, deploy good and bad models under traffic; needs Terraform
 	@$(run) rehearsal.rehearse

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from conftest import FORK, commit_all, copy_repository, run_git, run_python
 
+pytestmark = pytest.mark.acceptance
+
 # What a fork replaces, or what a run makes of it.
 REPLACED = ("src/domain/", "tests/domain/", "params.yaml", "data.dvc", "dvc.lock")
 REPORT_CHARACTERS = 60_000

@@ -24,6 +24,8 @@ from lifecycle.params import Params, read_params
 from lifecycle.serve import get_service
 from rehearsal.replay import Replay, ask, make_labels, read_month, write_days
 
+pytestmark = pytest.mark.acceptance
+
 MONTH, NEXT = "2025-01", datetime(2025, 2, 1, 12)
 ROWS, REPLAYS = 6_000, 20
 

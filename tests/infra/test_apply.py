@@ -34,7 +34,7 @@ from rehearsal.terraform import (
 )
 from tests.infra.terraform import copy_infra, init
 
-pytestmark = pytest.mark.cloud
+pytestmark = pytest.mark.acceptance
 
 PREFIX = f"{NAME}-staging"
 

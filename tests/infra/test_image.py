@@ -30,7 +30,7 @@ from lifecycle.image import main
 from lifecycle.serving.archive import hash_files
 from tests.tools import require_tool
 
-pytestmark = pytest.mark.cloud
+pytestmark = pytest.mark.acceptance
 
 # Debian's release for a Python; no other version has one.
 RELEASES = {(3, 11): "bookworm", (3, 13): "trixie"}

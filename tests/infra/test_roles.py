@@ -12,7 +12,7 @@ from rehearsal.cloud.requests import Wanted
 from rehearsal.cloud.server import serve_cloud
 from tests.infra.life import DATA, DEPLOY, MONITOR, PLAN, PREFIX, Life, begin, drop_action, live
 
-pytestmark = pytest.mark.cloud
+pytestmark = pytest.mark.acceptance
 
 SERVICES = [f"{PREFIX}-{name}" for name in ("delivery", "function", "subscription")]
 ROLES = [DATA, DEPLOY, MONITOR, PLAN, *SERVICES]

@@ -8,7 +8,7 @@ from tools import require_tool
 from rehearsal.terraform import call_terraform, run_terraform
 from tests.infra.terraform import ROOT, copy_infra, init
 
-pytestmark = pytest.mark.cloud
+pytestmark = pytest.mark.acceptance
 
 FOLDERS = ["", "bootstrap"]
 

@@ -10,7 +10,7 @@ from rehearsal.policy import allows, list_actions, trusts
 from rehearsal.terraform import BOOTSTRAP, COMMON, NAME
 from tests.infra.terraform import copy_infra, plan_offline, read_documents, read_planned
 
-pytestmark = pytest.mark.cloud
+pytestmark = pytest.mark.acceptance
 
 Documents = dict[str, dict[str, Any]]
 

@@ -35,7 +35,7 @@ from lifecycle.retire import remove_published
 from lifecycle.serving.challenge import is_dealt
 from rehearsal.cloud.server import Cloud, serve_cloud
 
-pytestmark = pytest.mark.cloud
+pytestmark = pytest.mark.acceptance
 
 # As small a service as one can be: it doubles what it gets, and writes the metrics that the real one writes.
 HANDLER = """

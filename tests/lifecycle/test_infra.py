@@ -122,7 +122,7 @@ def fixture_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     server.stop()
 
 
-@pytest.mark.cloud
+@pytest.mark.acceptance
 def test_approved_plan_is_applied_and_another_one_is_not(
     environment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

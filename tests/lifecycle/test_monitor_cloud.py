@@ -16,7 +16,7 @@ from lifecycle.monitor import report_error
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import create_role, make_client
 
-pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("readings_folder")]
+pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("readings_folder")]
 
 FEW = 40
 BUCKET = "logs"

@@ -24,6 +24,7 @@ def test_lock_that_is_true_is_fresh_and_nothing_runs(workspace: Path) -> None:
     assert run_git(workspace, "status", "--porcelain") == ""
 
 
+@pytest.mark.acceptance
 def test_lock_without_its_inputs_is_stale_and_the_command_is_told(workspace: Path) -> None:
     run_git(workspace, "checkout", "--quiet", "-b", "change")
     change_params(workspace, {"train": {"penalty": 10.0}})

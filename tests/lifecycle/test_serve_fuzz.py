@@ -31,6 +31,8 @@ from lifecycle.data.contract import read_contract
 from lifecycle.serving.request import MAX_ROWS, SAFE_ID
 from lifecycle.serving.service import Service
 
+pytestmark = pytest.mark.acceptance
+
 # Together 10,000: half of the events for each of two tasks, three of them a drawn body; the requests over HTTP.
 EVENTS, REQUESTS = 9000, 1000
 EXAMPLES = 900

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import HANDLER, create_function, invoke, make_client, pack
 
-pytestmark = pytest.mark.cloud
+pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture(scope="module", name="cloud")

@@ -14,7 +14,7 @@ from rehearsal.cloud.monitoring import Delivery
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import create_function, invoke, make_client, wait_for
 
-pytestmark = pytest.mark.cloud
+pytestmark = pytest.mark.acceptance
 
 METRIC_LINE = {
     "_aws": {

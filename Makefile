@@ -5,6 +5,7 @@ SOURCE ?=
 BASE ?=
 COMMIT ?=
 VERSION ?=
+MONITOR ?=
 FROM ?=
 CHALLENGER ?=
 PREDICTIONS ?=
@@ -18,6 +19,7 @@ run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor
+.PHONY: help install bundle image serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage monitor status bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +50,9 @@ report: .venv/installed ## Say what changed: BASE=revision; writes out/report.js
 
 lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0]
 	@$(run) lifecycle.lineage $(VERSION)
+
+status: .venv/installed ## Write out/status.html: [MONITOR=folder of the monitor's reports]
+	@$(run) lifecycle.status $(if $(MONITOR),--monitor '$(MONITOR)')
 
 bundle: .venv/installed ## Pack the model for AWS Lambda, or the champion with [CHALLENGER=v1.2.0]: out/bundle.zip
 	@$(run) dvc pull -q out/model.onnx && $(run) lifecycle.bundle $(if $(CHALLENGER),--challenger '$(CHALLENGER)')

@@ -155,6 +155,12 @@ class RetrainParams(Section):
     merge_margin: float | None = Field(ge=0)
 
 
+class StatusParams(Section):
+    """How far back the status page looks; GitHub lists a hundred at a time."""
+
+    reports: int = Field(gt=0, le=100)
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -175,6 +181,7 @@ class Params(Section):
     retire: RetireParams
     monitor: MonitorParams
     retrain: RetrainParams
+    status: StatusParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

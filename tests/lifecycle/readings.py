@@ -116,6 +116,7 @@ PARAMS: dict[str, Any] = {
         "memory_mb": 100,
     },
     "retrain": {"cooldown_days": 7, "max_per_month": 2, "merge_margin": None},
+    "status": {"reports": 90},
 }
 
 

@@ -1,4 +1,4 @@
-"""Read the report that a training run left as an artifact: a stranger's data until it has passed all checks here."""
+"""Read what a run left as an artifact, such as its report: a stranger's data until it has passed all checks here."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def read_report(archive: bytes) -> Report:
     RefusedError
         If the archive holds anything else, naming the first field that is wrong.
     """
-    return parse_report(_unpack(archive))
+    return parse_report(_unpack(archive, FILE))
 
 
 def parse_report(content: bytes) -> Report:
@@ -55,61 +55,74 @@ def parse_report(content: bytes) -> Report:
     """
     if len(content) > MOST_BYTES:
         _refuse(f"{FILE} has more than {MOST_BYTES:,d} bytes")
-    facts = _parse(content)
+    facts = _parse(content, FILE)
     try:
         return cast(Report, SCHEMA.validate_python(facts))
     except ValidationError as error:
         raise RefusedError(f"the artifact's {FILE} is no report: {_describe(error)}") from error
 
 
-def _unpack(archive: bytes) -> bytes:
+def read_json(archive: bytes, name: str) -> Any:
+    """Read the one JSON file of an artifact's archive, as `read_report` does, without looking at what it says.
+
+    Raises
+    ------
+    RefusedError
+        If the archive holds anything else than this file, or the file no sound JSON.
+    """
+    return _parse(_unpack(archive, name), name)
+
+
+def _unpack(archive: bytes, name: str) -> bytes:
     """Read the one file of an archive, and no more of it than allowed."""
     if len(archive) > MOST_BYTES:
         _refuse(f"it has {len(archive):,d} bytes, expected at most {MOST_BYTES:,d}")
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as files:
-            entry = _find_entry(files.infolist())
+            entry = _find_entry(files.infolist(), name)
             with files.open(entry) as file:
                 content = file.read(MOST_BYTES + 1)
     except FAULTS as error:
         raise RefusedError(f"the artifact is no sound archive: {show_text(error)}.") from error
+    if len(content) > MOST_BYTES:
+        _refuse(f"{name} unpacks to more than {MOST_BYTES:,d} bytes")
     return content
 
 
-def _find_entry(entries: list[zipfile.ZipInfo]) -> zipfile.ZipInfo:
+def _find_entry(entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
     """Find the only entry, if it is a plain file of the right name."""
     if len(entries) != 1:
-        _refuse(f"it holds {len(entries)} entries, expected {FILE} alone")
+        _refuse(f"it holds {len(entries)} entries, expected {name} alone")
     entry = entries[0]
     # The name as it was stored: zipfile cuts the other one at a null character.
-    if entry.orig_filename != FILE:
-        _refuse(f"it holds {show_text(entry.orig_filename)}, expected {FILE}")
+    if entry.orig_filename != name:
+        _refuse(f"it holds {show_text(entry.orig_filename)}, expected {name}")
     if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-        _refuse(f"its {FILE} is a link or a device, expected a file")
+        _refuse(f"its {name} is a link or a device, expected a file")
     if entry.flag_bits & ENCRYPTED:
-        _refuse(f"its {FILE} is encrypted")
+        _refuse(f"its {name} is encrypted")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        _refuse(f"its {FILE} is compressed by method {entry.compress_type}, expected deflate")
+        _refuse(f"its {name} is compressed by method {entry.compress_type}, expected deflate")
     if entry.file_size > MOST_BYTES:
-        _refuse(f"its {FILE} has {entry.file_size:,d} bytes, expected at most {MOST_BYTES:,d}")
+        _refuse(f"its {name} has {entry.file_size:,d} bytes, expected at most {MOST_BYTES:,d}")
     return entry
 
 
-def _parse(content: bytes) -> Any:
+def _parse(content: bytes, name: str) -> Any:
     """Parse JSON as its standard has it, and each key once."""
     try:
         text = content.decode("utf-8")
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_collect)
     except RecursionError as error:
-        raise RefusedError(f"the artifact is refused: its {FILE} is nested too deeply.") from error
+        raise RefusedError(f"the artifact is refused: its {name} is nested too deeply.") from error
     # That of a wrong character, of JSON's grammar, or of a number with thousands of digits.
     except ValueError as error:
-        raise RefusedError(f"the artifact is refused: its {FILE} is no JSON: {show_text(error)}.") from error
+        raise RefusedError(f"the artifact is refused: its {name} is no JSON: {show_text(error)}.") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
     """Refuse NaN and Infinity, which Python would read."""
-    _refuse(f"its {FILE} holds {name}, expected finite numbers")
+    _refuse(f"it holds {name}, expected finite numbers")
 
 
 def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,7 +130,7 @@ def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     collected: dict[str, Any] = {}
     for key, value in pairs:
         if key in collected:
-            _refuse(f"its {FILE} holds the key {show_text(key)} twice")
+            _refuse(f"it holds the key {show_text(key)} twice")
         collected[key] = value
     return collected
 

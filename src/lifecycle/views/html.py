@@ -1,4 +1,4 @@
-"""The report as one page that needs no server: its Markdown as HTML, with the plots and the model card."""
+"""Pages that need no server: Markdown as HTML, with all that belongs to it inside."""
 
 import base64
 import html
@@ -8,15 +8,22 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328; }
-table { border-collapse: collapse; display: block; overflow-x: auto; }
-th, td { border: 1px solid #d1d9e0; padding: 0.3rem 0.7rem; }
-code, pre { background: #f6f8fa; border-radius: 4px; padding: 0.1rem 0.3rem; }
+:root { color-scheme: light dark; --ink: #1f2328; --dim: #59636e; --paper: #fff; --line: #d1d9e0; --wash: #f6f8fa; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --dim: #9198a1; --paper: #0d1117; --line: #3d444d; --wash: #161b22; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+  color: var(--ink); background: var(--paper); overflow-wrap: anywhere; }
+table { border-collapse: collapse; display: block; overflow-x: auto; overflow-wrap: normal; }
+th, td { border: 1px solid var(--line); padding: 0.3rem 0.7rem; }
+code, pre { background: var(--wash); border-radius: 4px; padding: 0.1rem 0.3rem; }
 pre { padding: 0.7rem; overflow-x: auto; }
 blockquote { border-left: 4px solid #d1242f; margin-left: 0; padding-left: 1rem; }
 img { max-width: 100%; }
 details { margin: 0.7rem 0; }
 """
+# Nothing is loaded and no script runs, whatever a text should smuggle in.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 # GitHub's own Markdown, which other renderers do not know: alerts become words, and charts give way to the plots.
 ALERTS = {"[!CAUTION]": "**Caution**\n>", "[!NOTE]": "**Note**\n>"}
 
@@ -40,13 +47,30 @@ def render_page(title: str, page: str, card: str, plots: Mapping[str, Path]) -> 
     """
     for alert, words in ALERTS.items():
         page = page.replace(alert, words)
-    # The report escapes foreign text itself, and its own HTML are the folds.
-    renderer = MarkdownIt("commonmark", {"html": True}).enable("table")
     pictures = "\n".join(_embed(name, path) for name, path in plots.items())
-    body = renderer.render(_drop_fences(page, "```mermaid"))
+    body = render_markdown(_drop_fences(page, "```mermaid"))
     described = MarkdownIt("commonmark", {"html": False}).enable("table").render(_drop_pictures(card))
-    head = f'<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n<style>{STYLE}</style>'
-    body = f"{body}\n<h2>Plots</h2>\n{pictures}\n<hr>\n{described}"
+    return frame_page(title, f"{body}\n<h2>Plots</h2>\n{pictures}\n<hr>\n{described}")
+
+
+def render_markdown(page: str) -> str:
+    """Render Markdown whose foreign text is escaped already, and whose HTML is our own."""
+    return MarkdownIt("commonmark", {"html": True}).enable("table").render(page)
+
+
+def frame_page(title: str, body: str, style: str = "") -> str:
+    """Write a page around its body, which needs nothing from elsewhere."""
+    head = "\n".join(
+        [
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            # Or else a browser asks for one.
+            '<link rel="icon" href="data:,">',
+            f"<title>{html.escape(title)}</title>",
+            f"<style>{STYLE}{style}</style>",
+        ]
+    )
     return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 

@@ -149,7 +149,7 @@ def test_page_shows_champion_errors_verdict_and_history(history, tmp_path):
         "2024-12-19 01:30 rolled back to v1.0.0 0.500 – Ada 2024-12-20 01:30 released v1.1.0 1.500",
         "v1.0.0 champion 0.500 – 2024-12-10 01:30 Ada",
         "v1.1.0 – 1.500 – 2024-12-11 01:30 Ada",
-        "size 0.120 0.210 ⚠ 0.020 0.100",
+        "size 0.210 ⚠ 0.120 0.020 0.100",
     ):
         assert said in text
     assert "ada@example.com" not in page

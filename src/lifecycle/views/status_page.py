@@ -39,7 +39,9 @@ h2 { margin: 2.2rem 0 0.6rem; }
 .tile p { margin: 0; }
 .tile .value { font-size: 1.35rem; font-weight: 600; line-height: 1.35; }
 figure { margin: 0; }
-figure svg { max-width: 100%; height: auto; }
+figure svg { width: 100%; height: auto; }
+th, td { white-space: nowrap; }
+.long { display: inline-block; white-space: normal; min-width: 12rem; max-width: 26rem; }
 .narrow { display: none; }
 @media (max-width: 44rem) { .wide { display: none; } .narrow { display: block; } }
 @media (prefers-color-scheme: dark) {
@@ -213,7 +215,8 @@ def _show_live_error(status: Status) -> str:
     better = "lower" if is_lower_better(metric) else "higher"
     said = (
         f"Dots: the labelled predictions of a day; {better} is better. "
-        "Dashes: the test of the version that answered. Lines: a new champion, orange for a rollback."
+        "Dashes: the test of the version that answered. Lines: a new champion, orange for a rollback. "
+        "The axis does not begin at zero."
     )
     label = f"{_name(metric)} day by day, from {rows[0]['start']:%Y-%m-%d} to {rows[-1]['start']:%Y-%m-%d}"
     picture = f'<figure role="img" aria-label="{html.escape(label)}">{"".join(figures)}</figure>'
@@ -237,8 +240,12 @@ def _show_promotions(status: Status) -> str:
         ]
         for one, (figure, interval) in zip(shown, tested, strict=True)
     ]
-    header = ["when (UTC)", "what", _head_tested(status), "interval", "by"]
-    return _render_table("llrrl", header, rows, len(status.promotions), gaps)
+    header = ["when (UTC)", "what", "tested", "interval", "by"]
+    table = _render_table("llrrl", header, rows, len(status.promotions), gaps)
+    name, _ = find_tested(status)
+    better = "lower" if is_lower_better(name) else "higher"
+    said = f"Tested: {html.escape(_name(name))} on the test rows of its commit; {better} is better." if name else ""
+    return f'{table}<p class="note">{said}</p>'
 
 
 def _show_versions(status: Status) -> str:
@@ -259,7 +266,7 @@ def _show_versions(status: Status) -> str:
         ]
         for one, (figure, interval) in zip(shown, tested, strict=True)
     ]
-    header = ["version", "state", _head_tested(status), "interval", "registered (UTC)", "by", "commit"]
+    header = ["version", "state", "tested", "interval", "registered (UTC)", "by", "commit"]
     return _render_table("llrrlll", header, rows, len(status.versions), [])
 
 
@@ -269,7 +276,7 @@ def _show_drift(reports: Sequence[MonitorReport]) -> str:
         return render_markdown(NO_REPORT)
     if not reports[-1].drift:
         return render_markdown(NO_DRIFT)
-    shown = reports[-MOST_REPORTS:]
+    shown = reports[: -MOST_REPORTS - 1 : -1]
     drifts = [{drift.name: drift for drift in report.drift} for report in shown]
     ranked = sorted(reports[-1].drift, key=lambda drift: (not drift.drifted, -(drift.distance or 0)))
     rows = []
@@ -296,7 +303,12 @@ def _show_retrainings(status: Status) -> str:
     if not status.retrainings:
         return render_markdown("\n\n".join(gaps or [NO_RETRAINING]))
     rows = [
-        [f"#{one.number}", escape_text(one.title), _write_state(one), _write_time(one.created_at)]
+        [
+            f"#{one.number}",
+            f'<span class="long">{escape_text(one.title)}</span>',
+            _write_state(one),
+            _write_time(one.created_at),
+        ]
         for one in status.retrainings[:MOST_ROWS]
     ]
     header = ["pull request", "title", "state", "opened (UTC)"]
@@ -330,12 +342,6 @@ def _write_interval(figure: Tested | Live | None) -> str:
         return NOTHING
     _, low, high = align_numbers([figure.value, figure.low, figure.high])
     return f"{low} to {high}"
-
-
-def _head_tested(status: Status) -> str:
-    """Write the head of the column of tested figures."""
-    name, _ = find_tested(status)
-    return f"tested: {escape_text(_name(name))}" if name else "tested"
 
 
 def _write_effect(value: float | None) -> str:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
+from itertools import groupby
 from typing import Any
 
 import vl_convert
@@ -24,7 +25,7 @@ from lifecycle.views.plot_style import (
 from lifecycle.views.status_facts import MonitorReport, Promotion
 
 HEIGHT_PX = 240
-LONGEST_LABEL = 12
+LONGEST_LABEL, LINE_PX = 12, 13
 
 
 def list_days(reports: Sequence[MonitorReport]) -> list[Row]:
@@ -77,18 +78,23 @@ def draw_live_error(rows: list[Row], promotions: Sequence[Promotion], metric: st
     axis = {"format": "%d %b", "labelOverlap": "greedy", "labelSeparation": 12, "grid": False, "labelColor": GREY}
     span = {"type": "utc", "domain": [_write_time(first), _write_time(end)], "nice": False}
     x = {"field": "at", "type": "temporal", "title": None, "scale": span, "axis": {**axis, "tickCount": width // 80}}
-    y = encode_number("value", metric.replace("_", " "), scale={"zero": True, "nice": True}, axis={"tickCount": 5})
-    points = [{"at": _write_time(row["noon"]), "value": row["value"], "version": row["version"]} for row in rows]
-    by_version = {"x": x, "y": y, "detail": {"field": "version", "type": "nominal"}}
+    y = encode_number("value", metric.replace("_", " "), scale={"zero": False, "nice": True}, axis={"tickCount": 5})
+    runs = _split_runs(rows)
+    points = [
+        {"at": _write_time(row["noon"]), "value": row["value"], "run": place}
+        for place, run in enumerate(runs)
+        for row in run
+    ]
+    by_run = {"x": x, "y": y, "detail": {"field": "run", "type": "nominal"}}
     error = {
         "data": {"values": points},
         "layer": [
-            {"mark": {"type": "line", "color": BLUE, "opacity": 0.35}, "encoding": by_version},
-            {"mark": {**DOT, "size": 40}, "encoding": by_version},
+            {"mark": {"type": "line", "color": BLUE, "opacity": 0.35}, "encoding": by_run},
+            {"mark": {**DOT, "size": 40}, "encoding": by_run},
         ],
     }
     tested = {
-        "data": {"values": _list_tested(rows)},
+        "data": {"values": _list_tested(runs)},
         "mark": {"type": "rule", **DASHES},
         "encoding": {"x": x, "x2": {"field": "until"}, "y": y},
     }
@@ -106,29 +112,43 @@ def draw_live_error(rows: list[Row], promotions: Sequence[Promotion], metric: st
 def _mark_promotions(promotions: Sequence[Promotion], x: Spec) -> Spec:
     """Mark when a version became champion; a rollback in another colour."""
     values = [
-        {"at": _write_time(one.date), "label": clean_text(one.version, LONGEST_LABEL), "rollback": one.is_rollback}
-        for one in promotions
+        {
+            "at": _write_time(one.date),
+            "label": clean_text(one.version, LONGEST_LABEL),
+            "rollback": one.is_rollback,
+            # Neighbours stand on different lines.
+            "y": place % 3 * LINE_PX,
+        }
+        for place, one in enumerate(sorted(promotions, key=lambda promotion: promotion.date))
     ]
+    y = {"field": "y", "type": "quantitative", "scale": None, "axis": None}
     colour = {"condition": {"test": "datum.rollback", "value": ORANGE}, "value": GREY}
     text = {"type": "text", "align": "left", "baseline": "top", "dx": 3, "fontSize": 11}
     return {
         "data": {"values": values},
         "layer": [
             {"mark": {"type": "rule", "strokeWidth": 1}, "encoding": {"x": x, "color": colour}},
-            {"mark": text, "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "label"}, "color": colour}},
+            {"mark": text, "encoding": {"x": x, "y": y, "text": {"field": "label"}, "color": colour}},
         ],
     }
 
 
-def _list_tested(rows: list[Row]) -> list[Row]:
-    """List from when until when each version's error of the test is the one to compare with."""
-    spans: list[Row] = []
-    for version in dict.fromkeys(row["version"] for row in rows):
-        own = [row for row in rows if row["version"] == version and row["tested"] is not None]
-        if own:
-            until = _write_time(own[-1]["start"] + timedelta(days=1))
-            spans.append({"at": _write_time(own[0]["start"]), "until": until, "value": own[-1]["tested"]})
-    return spans
+def _split_runs(rows: list[Row]) -> list[list[Row]]:
+    """Split the days where another version took over."""
+    return [list(run) for _, run in groupby(rows, key=lambda row: row["version"])]
+
+
+def _list_tested(runs: list[list[Row]]) -> list[Row]:
+    """List from when until when each version's figure of the test is the one to compare with."""
+    return [
+        {
+            "at": _write_time(run[0]["start"]),
+            "until": _write_time(run[-1]["start"] + timedelta(days=1)),
+            "value": run[-1]["tested"],
+        }
+        for run in runs
+        if run[-1]["tested"] is not None
+    ]
 
 
 def _write_time(moment: datetime) -> str:

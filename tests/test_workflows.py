@@ -26,14 +26,17 @@ NEEDS = {
     r"\./\.github/actions/deploy$": {"attestations": "read", "id-token": "write"},
     r"actions/attest-build-provenance@": {"attestations": "write", "id-token": "write"},
     r"actions/checkout@": {"contents": "read"},
+    r"actions/deploy-pages@": {"id-token": "write", "pages": "write"},
     r"aws-actions/configure-aws-credentials@": {"id-token": "write"},
     r"-m lifecycle\.github\.comment": {"actions": "read", "checks": "write", "pull-requests": "write"},
+    r"-m lifecycle\.github\.history": {"actions": "read"},
     r"-m lifecycle\.github\.results commit": {"actions": "write", "contents": "write"},
     r"-m lifecycle\.github\.versions": {"contents": "write"},
     r"-m lifecycle\.github\.proposal": {"actions": "write", "contents": "write", "pull-requests": "write"},
     r"-m lifecycle\.github\.issue show": {"actions": "write", "issues": "write"},
     r"-m lifecycle\.github\.issue tell": {"issues": "write"},
     r"-m lifecycle\.retrain": {"pull-requests": "read"},
+    r"make status": {"pull-requests": "read"},
 }
 RANKS = ("read", "write")
 PINNED = re.compile(r"uses: (\./\S+ # zizmor|[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)")
@@ -139,7 +142,7 @@ def test_each_permission_has_its_reason_beside_it() -> None:
     for name in NAMES:
         text = (ROOT / ".github/workflows" / name).read_text(encoding="utf-8")
         for line in re.findall(
-            r"^ +(?:actions|attestations|checks|contents|id-token|issues|pull-requests): (?:read|write).*", text, re.M
+            r"^ +(?:actions|attestations|checks|contents|id-token|issues|pages|pull-requests): (?:read|write).*", text, re.M
         ):
             assert re.search(r" # to \w+", line), f"{name}: {line}"
 
@@ -204,6 +207,7 @@ WRONG_OUTPUT = {
     "rollback.yml": ("needs.rollback.outputs.version != ''", "needs.rollback.outputs.former != ''"),
     "retrain.yml": ("needs.retrain.outputs.reason", "needs.retrain.outputs.reasons"),
     "monitor.yml": ("vars.LABELS }}", "steps.labels.outputs.address }}"),
+    "status.yml": ("steps.pages.outputs", "steps.page.outputs"),
 }
 TYPO_IN_IF = {
     "check.yml": ("if: always()", "if: allways()"),
@@ -215,6 +219,7 @@ TYPO_IN_IF = {
     "rollback.yml": ("inputs.environment == 'production' && needs", "input.environment == 'production' && needs"),
     "retrain.yml": ("steps.retrain.outputs.outcome != ''", "steps.retrian.outputs.outcome != ''"),
     "monitor.yml": ("github.event_name == 'schedule'", "github.event_nam == 'schedule'"),
+    "status.yml": ("github.ref_name ==", "github.refname =="),
 }
 UNQUOTED = {
     "check.yml": ('echo "$RESULTS"', "echo $RESULTS"),
@@ -229,6 +234,7 @@ UNQUOTED = {
     "rollback.yml": ('"$VERSION"', "$VERSION"),
     "retrain.yml": ("lifecycle.github.issue tell", "lifecycle.github.issue tell $REASON"),
     "monitor.yml": ('"$PREDICTIONS"', "$PREDICTIONS"),
+    "status.yml": ('"$MONITORED"', "$MONITORED"),
 }
 DEFECTS = {
     "a wrong output name": WRONG_OUTPUT,

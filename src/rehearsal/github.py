@@ -51,6 +51,8 @@ class Repository:  # pylint: disable=too-many-instance-attributes
     check_runs: list[dict[str, Any]] = field(default_factory=list)
     # By workflow run: name -> the bytes of the artifact's zip.
     artifacts: dict[int, dict[str, bytes]] = field(default_factory=dict)
+    # In GitHub's own shape, with the workflow's file under ``path``.
+    runs: list[dict[str, Any]] = field(default_factory=list)
     # Workflow runs whose artifacts are no longer kept.
     expired: set[int] = field(default_factory=set)
     # Files of workflows that were asked for; GitHub numbers them, and so does their place here.
@@ -98,6 +100,20 @@ def list_artifacts(repository: Repository, match: "re.Match[str]", request: Requ
         if request.query.get("name") in (None, name)
     ]
     return 200, {"total_count": len(listed), "artifacts": listed}
+
+
+@route("GET", "/actions/workflows/(?P<workflow>[^/]+)/runs")
+def list_runs(repository: Repository, match: "re.Match[str]", request: Request) -> Answer:
+    """List a workflow's runs, the newest first, by branch and status."""
+    wanted = {"head_branch": request.query.get("branch"), "status": request.query.get("status")}
+    listed = [
+        run
+        for run in repository.runs
+        if run["path"] == f".github/workflows/{match['workflow']}"
+        and all(value in (None, run[key]) for key, value in wanted.items())
+    ]
+    newest = sorted(listed, key=lambda run: -run["id"])[: int(request.query.get("per_page", 30))]
+    return 200, {"total_count": len(listed), "workflow_runs": newest}
 
 
 @route("GET", "/actions/artifacts/(?P<artifact>[0-9]+)/zip")

@@ -17,12 +17,14 @@ from readings import PARAMS
 from test_repository import copy_repository, git
 from tools import require_tool
 
-from lifecycle.errors import MisuseError
+import rehearsal.github_settings  # noqa: F401  pylint: disable=unused-import
+from lifecycle.errors import MisuseError, RefusedError
+from lifecycle.github.history import main as download
 from lifecycle.registry import list_versions, read_events
 from lifecycle.status import list_promotions, main, read_reports
 from lifecycle.views.status_facts import MonitorReport
 from lifecycle.views.status_plot import list_days
-from rehearsal.github import Repository, serve_github
+from rehearsal.github import Repository, serve_github, zip_files
 
 PAGE = Path("out/status.html")
 METRIC = "some_error"
@@ -319,3 +321,48 @@ def test_browser_asks_for_nothing_obeys_nothing_and_a_phone_shows_all(history, t
     }
     assert not addresses
     assert not re.search(r"<(script|img|a|link|iframe)\b(?! rel=\"icon\" href=\"data:,\")", page)
+
+
+def make_run(number, **changes):
+    """Make a finished run of the monitor as GitHub lists it."""
+    listed = {"id": number, "path": ".github/workflows/monitor.yml", "status": "completed", "event": "schedule"}
+    listed |= {"head_branch": "main", "head_repository": {"full_name": "team/model"}}
+    return listed | changes
+
+
+@pytest.mark.usefixtures("history")
+def test_reports_come_from_the_monitors_own_runs_and_unsound_ones_are_left_out(github, capsys):
+    require_tool("gh")
+    report = json.dumps(make_report(12)).encode()
+    fork = {"full_name": "stranger/model"}
+    runs = [make_run(1), make_run(2, event="pull_request"), make_run(3, head_repository=fork), make_run(4)]
+    runs += [make_run(5), make_run(6), make_run(7, path=".github/workflows/train.yml"), make_run(8)]
+    github.runs += [*runs, make_run(9, head_branch="other"), make_run(10, status="in_progress")]
+    github.artifacts |= {run["id"]: {"monitor": zip_files({"monitor.json": report})} for run in github.runs}
+    github.artifacts[4] = {"monitor": zip_files({"../monitor.json": report})}
+    github.artifacts[5] = {"monitor": zip_files({"monitor.json": b'{"a": NaN}'})}
+    github.artifacts[8] = {"other": zip_files({"monitor.json": report})}
+    github.expired.add(6)
+
+    download(["out/monitored"])
+
+    assert {path.name for path in Path("out/monitored").iterdir()} == {"1.json"}
+    said = capsys.readouterr().out
+    assert "run 4: the artifact is refused: it holds ../monitor.json, expected monitor.json" in said
+    assert "run 5: the artifact is refused: it holds NaN" in said
+    assert "Live: some error 0.5500" in read_page("--monitor", "out/monitored")[1]
+    assert not github.list_writes()
+
+
+@pytest.mark.usefixtures("history")
+def test_download_that_breaks_off_writes_nothing(github):
+    require_tool("gh")
+    github.runs += [make_run(1), make_run(2)]
+    github.artifacts[2] = {"monitor": zip_files({"monitor.json": b"{}"})}
+    # The older run is asked for last, and the server hangs up.
+    github.artifacts[1] = {"monitor": None}
+
+    with pytest.raises(RefusedError, match="GitHub did not do GET repos/team/model/actions/runs/1/artifacts"):
+        download(["out/monitored"])
+
+    assert not Path("out/monitored").exists()

@@ -249,6 +249,27 @@ def test_attestation_names_what_was_built(folder: Path) -> None:
     assert [*bundle["subjects"]] == ["first"]
 
 
+def test_page_is_published_in_place_of_the_former_one(folder: Path) -> None:
+    make = "run: mkdir site && echo 1 > site/index.html && echo 2 > site/.hidden"
+    build = write_job("build", make, "uses: actions/upload-pages-artifact@v5\nwith: { path: site }")
+    deploy = "id: pages\nuses: actions/deploy-pages@v5"
+    published = folder.parent / "store/pages"
+    published.mkdir(parents=True)
+    (published / "old.html").touch()
+
+    run = run_jobs(folder, build, write_job("publish", deploy, needs="build"))
+
+    assert run.find_job("publish").steps[0].outputs["page_url"] == "https://team.github.io/model/"
+    assert [path.name for path in published.iterdir()] == ["index.html"]
+
+
+def test_page_that_nobody_packed_is_not_published(folder: Path) -> None:
+    run = run_jobs(folder, write_job("publish", "uses: actions/deploy-pages@v5"))
+
+    assert 'No artifacts named "github-pages" were found' in run.find_job("publish").log
+    assert run.find_job("publish").result == "failure"
+
+
 SAY = 'id: say\nrun: echo "word=1" >> "$GITHUB_OUTPUT"'
 OUTPUT = "{ word: '${{ steps.say.outputs.word }}' }"
 

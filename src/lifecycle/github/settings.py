@@ -17,7 +17,7 @@ from lifecycle.github.wanted import FILES, Setting, list_differences, read_optio
 
 COMMAND = "python -m lifecycle.github.settings"
 DVC_CONFIG = Path(".dvc/config")
-COLUMNS, STATE_COLUMNS, NAME_COLUMNS = 80, 9, 23
+COLUMNS, STATE_COLUMNS, NAME_COLUMNS = 80, 9, 24
 # By GitHub's status: what to do.
 ADVICE = {
     403: "be an admin; if private, see its plan",

@@ -42,6 +42,11 @@ def list_promotions(events: Iterable[Event], versions: Sequence[Version]) -> lis
     -------
     list of Promotion
         One to an older version than the champion before is a rollback.
+
+    Raises
+    ------
+    RefusedError
+        If a tag has no date.
     """
     by_commit = {version.commit: version.name for version in versions}
     ages = {version.name: age for age, version in enumerate(versions)}
@@ -51,9 +56,18 @@ def list_promotions(events: Iterable[Event], versions: Sequence[Version]) -> lis
             continue
         name = by_commit[event.commit]
         is_rollback = bool(promotions) and ages[name] > ages[promotions[-1].version]
-        date = convert_to_utc(datetime.fromisoformat(event.date))
+        date = read_date(event)
         promotions.append(Promotion(name, event.commit, event.author, date, is_rollback))
     return promotions
+
+
+def read_date(event: Event) -> datetime:
+    """Read when a tag was written; one that was not written by Git may not say it."""
+    try:
+        return convert_to_utc(datetime.fromisoformat(event.date))
+    except ValueError as error:
+        number = f"{event.stage}#{event.number}"
+        raise RefusedError(f"the tag #{number} has no date that can be read; write it anew with Git.") from error
 
 
 def read_figures(commit: str) -> dict[str, Tested]:
@@ -155,7 +169,7 @@ def read_status(name: str, folder: Path | None, most: int) -> Status:
         name=name,
         written=datetime.now(UTC),
         champion=champion,
-        promotions=tuple(list_promotions(events, versions)),
+        promotions=tuple(attempt(lambda: list_promotions(events, versions), [], registry)),
         versions=tuple(versions),
         retrainings=tuple(attempt(list_retrainings, [], retraining)),
         reports=tuple(reports),

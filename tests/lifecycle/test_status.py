@@ -176,6 +176,8 @@ def test_broken_report_is_told_and_costs_only_itself(history, tmp_path):
     (folder / "b.json").write_text(json.dumps(make_report(13, until="soon")), encoding="utf-8")
     (folder / "c.json").write_text(json.dumps(make_report(13)).replace("0.55", "NaN"), encoding="utf-8")
     (folder / "d.json").write_bytes(b" " * 1_000_001)
+    (folder / "f.json").write_text(json.dumps(make_report(13, until="0001-01-01T00:00+14:00")), encoding="utf-8")
+    (folder / "g.json").write_text("[" * 100_000, encoding="utf-8")
     (folder / "e.json").symlink_to(history / "away")
 
     _, text = read_page("--monitor", str(folder))
@@ -183,6 +185,7 @@ def test_broken_report_is_told_and_costs_only_itself(history, tmp_path):
     assert "Live: some error 0.5500" in text
     for said in ("a.json is no report", "b.json is no report of the monitor: until is 'soon'", "c.json is no report"):
         assert said in text
+    assert "f.json is no report of the monitor: until" in text and "g.json is no report" in text
     assert "d.json cannot be read: it has more than 1,000,000 bytes" in text
     assert "e.json cannot be read" in text
 
@@ -217,6 +220,21 @@ def test_version_without_figures_does_not_break_the_page():
 
     assert "Champion v1.2.0" in text
     assert "no figures are committed with the champion" in text
+
+
+def test_tag_without_a_date_costs_the_promotions_alone(history):
+    commit = git("rev-parse", "HEAD")
+    for tag in ("model@v1.2.0", "model#production#4"):
+        # As tools before Git 0.99 wrote it, and by hand anybody may.
+        written = f"object {commit}\ntype commit\ntag {tag}\n\nx\n"
+        command = ["git", "hash-object", "-t", "tag", "-w", "--literally", "--stdin"]
+        name = subprocess.run(command, cwd=history, input=written, capture_output=True, text=True, check=True).stdout
+        git("update-ref", f"refs/tags/{tag}", name.strip())
+
+    _, text = read_page()
+
+    assert "the tag #production#4 has no date that can be read" in text
+    assert "v1.0.0 – 0.500 – 2024-12-10 01:30 Ada" in text
 
 
 def make_pull(number, **changes):

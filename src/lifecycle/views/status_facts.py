@@ -13,10 +13,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from lifecycle.registry import Champion, Version
 
 MOST_DAYS, MOST_ROWS = 400, 1000
+YEARS = (2000, 2200)
 
 
 def convert_to_utc(time: datetime) -> datetime:
-    """Give a time in UTC; one without an offset is in UTC already."""
+    """Give a time in UTC; one without an offset is in UTC already.
+
+    Raises
+    ------
+    ValueError
+        If it lies outside of the years that a clock may show.
+    """
+    if not YEARS[0] <= time.year <= YEARS[1]:
+        raise ValueError(f"expected a year from {YEARS[0]} to {YEARS[1]}")
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -51,7 +60,7 @@ class Live(Fact):
 class Day(Fact):
     """What the first metric was on one day."""
 
-    day: date
+    day: date = Field(ge=date(YEARS[0], 1, 1), le=date(YEARS[1], 1, 1))
     value: float | None
 
 

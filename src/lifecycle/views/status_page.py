@@ -260,7 +260,7 @@ def _show_versions(status: Status) -> str:
             "retired" if one.retired else escape_text(", ".join(one.stages).replace(PRODUCTION, "champion")),
             figure,
             interval,
-            _write_time(convert_to_utc(datetime.fromisoformat(one.date))),
+            _write_date(one.date),
             escape_text(_name_author(one.author)),
             shorten_hash(one.commit),
         ]
@@ -359,6 +359,14 @@ def _write_state(retraining: Retraining) -> str:
 def _write_time(time: datetime) -> str:
     """Write a time of UTC."""
     return f"{time:%Y-%m-%d %H:%M}"
+
+
+def _write_date(text: str) -> str:
+    """Write a tag's date as a time of UTC, or as it stands where it is none."""
+    try:
+        return _write_time(convert_to_utc(datetime.fromisoformat(text)))
+    except ValueError:
+        return escape_text(text)
 
 
 def _name(metric: str) -> str:

@@ -166,7 +166,8 @@ def _show_live(reports: Sequence[MonitorReport]) -> str:
     if live.tested:
         gap = (live.value - live.tested) / abs(live.tested)
         is_worse = (gap > 0) == is_lower_better(last.metric)
-        notes.append(f"{format_share(abs(gap))} {'worse' if is_worse else 'better'} than tested")
+        than = f"{format_share(abs(gap))} {'worse' if is_worse else 'better'} than tested"
+        notes.append(than if gap else "as tested")
     kind = {"ok": "good", "degraded": "bad"}.get(last.verdict, "")
     return _show_tile(f"Live: {_name(last.metric)}", format_number(live.value), "; ".join(notes), kind)
 

@@ -142,7 +142,9 @@ def test_each_permission_has_its_reason_beside_it() -> None:
     for name in NAMES:
         text = (ROOT / ".github/workflows" / name).read_text(encoding="utf-8")
         for line in re.findall(
-            r"^ +(?:actions|attestations|checks|contents|id-token|issues|pages|pull-requests): (?:read|write).*", text, re.M
+            r"^ +(?:actions|attestations|checks|contents|id-token|issues|pages|pull-requests): (?:read|write).*",
+            text,
+            re.M,
         ):
             assert re.search(r" # to \w+", line), f"{name}: {line}"
 
@@ -184,6 +186,13 @@ def test_checks_run_on_pull_requests_on_main_in_the_queue_and_by_hand() -> None:
         assert workflow["on"]["push"] == {"branches": ["main"]}
         # A newer commit of a pull request replaces the run; nothing else is ever cut short.
         assert workflow["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
+
+
+def test_workflows_wait_for_workflows_that_there_are() -> None:
+    workflows = [read_workflow(ROOT / ".github/workflows" / name) for name in NAMES]
+    awaited = {name for one in workflows for name in one["on"].get("workflow_run", {}).get("workflows", [])}
+
+    assert {"Monitor", "Deploy", "Roll back"} <= awaited <= {one["name"] for one in workflows}
 
 
 def test_commands_are_make_targets_that_exist_or_modules() -> None:

@@ -4,17 +4,15 @@
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -22,15 +20,13 @@ import yaml
 from lifecycle.errors import RefusedError, run
 from lifecycle.views.terminal import align_columns
 from rehearsal import events
-from rehearsal.events import Event
-from rehearsal.github import Repository, serve_github, zip_files
-from rehearsal.outcome import Run
+from rehearsal.deploying import rehearse_deploy
+from rehearsal.github import Repository, serve_github
 from rehearsal.remote import Remote, make_remote
 from rehearsal.retraining import rehearse_retrain
-from rehearsal.runner import World, run_workflow
+from rehearsal.stage import Stage
 
 REPOSITORY, FORK = "team/model", "stranger/model"
-WORKFLOWS = Path(".github/workflows")
 # Settings of this machine without which jobs can install nothing.
 PASSED_ON = ("PIP_", "UV_", "GO", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "TF_CLI_CONFIG_FILE")
 # Where a run only has to show that it starts, make prints its commands.
@@ -38,51 +34,6 @@ DRY = {"MAKEFLAGS": "n"}
 # The whole of the tests is run beside the rehearsal, not within it.
 LIGHT, BETTER, WORSE = (f"max_iter: {trees}" for trees in (40, 80, 5))
 FEW_TESTS = {"PYTEST_ADDOPTS": "--override-ini testpaths='tests/test_rooms.py tests/infra/test_terraform.py'"}
-STATES = {"success": "ran", "failure": "red", "skipped": "skipped"}
-
-
-@dataclass
-class Stage:
-    """What the scenarios share, and what they found."""
-
-    remote: Remote
-    github: Repository
-    folder: Path
-    env: Mapping[str, str]
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    runs: int = 0
-
-    def play(
-        self, title: str, workflow: str, event: Event, expected: str, env: Mapping[str, str] = MappingProxyType({})
-    ) -> Run:
-        """Run a workflow, and hold its jobs' results against the expected ones, in the order of the file."""
-        self.runs += 1
-        start = time.monotonic()
-        world = World(self.remote.clone, self.folder / "store", {**self.env, **env}, run_id=self.runs, fetch=True)
-        found = run_workflow(self.remote.clone / WORKFLOWS / workflow, event, world)
-        seconds = f"{time.monotonic() - start:.0f} s"
-        for job, result in zip(found.jobs, expected.split(), strict=True):
-            told = STATES[job.result]
-            if job.result != result:
-                log = "\n".join(job.log.splitlines()[-40:])
-                self.faults.append(f"{title}, {workflow}, {job.name}: {job.result}, expected {result}\n{log}")
-                told = f"{told}, not {STATES[result]}"
-            self.rows.append((title, workflow, job.name, told, seconds))
-            print(f"{title}: {workflow}, {job.name}: {told} ({seconds})", flush=True)
-        self.deliver(self.runs)
-        return found
-
-    def expect(self, what: str, holds: object) -> None:
-        """Note a fault unless something holds."""
-        if not holds:
-            self.faults.append(f"expected: {what}")
-
-    def deliver(self, run_id: int) -> None:
-        """Hand a run's artifacts over to GitHub, as their upload does."""
-        for folder in sorted((self.folder / "store" / "artifacts" / str(run_id)).glob("*")):
-            files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-            self.github.artifacts.setdefault(run_id, {})[folder.name] = zip_files(files)
 
 
 @contextmanager
@@ -119,6 +70,7 @@ def install_stand_ins(folder: Path) -> Path:
         'echo "npm $*: the rehearsal knows no such installation" >&2; exit 1\n',
         "sudo": 'case "$*" in "apt-get update -qq" | "apt-get install -y -qq "*) exit 0;; esac\n'
         'echo "sudo $*: the rehearsal installs nothing on this machine" >&2; exit 1\n',
+        "gh": f'exec "{sys.executable}" "{Path(__file__).with_name("gh.py")}" "{shutil.which("gh")}" "$@"\n',
         "cml": f'exec "{sys.executable}" "{Path(__file__).with_name("cml.py")}" "$@"\n',
     }
     folder.mkdir()
@@ -286,6 +238,7 @@ def main(argv: list[str] | None = None) -> None:
         rehearse_dependabot,
         rehearse_merge,
         rehearse_retrain,
+        rehearse_deploy,
     )
     chosen = [
         scenario for scenario in everything if not named or scenario.__name__.removeprefix("rehearse_") in named

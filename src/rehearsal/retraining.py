@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
@@ -14,9 +14,7 @@ from lifecycle.data.months import file_name, list_months
 from lifecycle.seam import load_domain
 from rehearsal import events
 from rehearsal.remote import call_git
-
-if TYPE_CHECKING:
-    from rehearsal.ci import Stage
+from rehearsal.stage import Stage
 
 NOTHING, PROPOSED = "success skipped skipped", "success success skipped"
 
@@ -29,7 +27,7 @@ def run_there(folder: Path, *commands: str) -> None:
         subprocess.run(arguments, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def change_main(stage: "Stage", changes: dict[str, dict[str, Any]], *commands: str) -> None:
+def change_main(stage: Stage, changes: dict[str, dict[str, Any]], *commands: str) -> None:
     """Change keys of params.yaml on main, and commit them with what commands then make."""
     stage.remote.check_out("origin/main")
     path = stage.remote.clone / "params.yaml"
@@ -44,7 +42,7 @@ def change_main(stage: "Stage", changes: dict[str, dict[str, Any]], *commands: s
 class Source:
     """A folder of months; the repository holds those before them, as if they were real."""
 
-    def __init__(self, stage: "Stage") -> None:
+    def __init__(self, stage: Stage) -> None:
         params = yaml.safe_load((stage.remote.clone / "params.yaml").read_text(encoding="utf-8"))
         self.name, self.sample = file_name(params["ingest"]["source"]), params["sample"]
         self.domain = load_domain(params["domain"])
@@ -71,18 +69,18 @@ class Source:
         return path
 
 
-def list_branches(stage: "Stage") -> str:
+def list_branches(stage: Stage) -> str:
     """List the remote's branches and their commits."""
     return call_git(stage.remote.bare, "show-ref", "--heads")
 
 
-def list_open(stage: "Stage") -> list[dict[str, Any]]:
+def list_open(stage: Stage) -> list[dict[str, Any]]:
     """List the open pull requests of retraining."""
     own = [pull for pull in stage.github.pulls if pull["head"]["ref"].startswith("retrain/")]
     return [pull for pull in own if pull["state"] == "open"]
 
 
-def rehearse_retrain(stage: "Stage") -> None:
+def rehearse_retrain(stage: Stage) -> None:
     """Months come out: a broken one, the same one mended and twice, and one whose model the gate refuses."""
     stage.github.remote = stage.remote.bare
     stage.remote.check_out("origin/main")
@@ -95,7 +93,7 @@ def rehearse_retrain(stage: "Stage") -> None:
     rehearse_refused(stage, source, first)
 
 
-def rehearse_broken(stage: "Stage", path: Path) -> None:
+def rehearse_broken(stage: Stage, path: Path) -> None:
     """A month is cut off: a comment says so, and nothing else happens; then it is whole again."""
     repository, whole = stage.github.full_name, path.read_bytes()
     path.write_bytes(whole[:1000])
@@ -112,7 +110,7 @@ def rehearse_broken(stage: "Stage", path: Path) -> None:
     path.write_bytes(whole)
 
 
-def rehearse_good(stage: "Stage", month: str) -> dict[str, Any]:
+def rehearse_good(stage: Stage, month: str) -> dict[str, Any]:
     """Two triggers at once, of which GitHub lets the second one wait, make one pull request with checks that pass."""
     repository, started = stage.github.full_name, len(stage.github.dispatches)
     main = stage.remote.find("main")
@@ -132,7 +130,7 @@ def rehearse_good(stage: "Stage", month: str) -> dict[str, Any]:
     return pull
 
 
-def rehearse_checks(stage: "Stage", pull: dict[str, Any]) -> None:
+def rehearse_checks(stage: Stage, pull: dict[str, Any]) -> None:
     """The checks that retraining started pass, and the report arrives."""
     repository, branch = stage.github.full_name, pull["head"]["ref"]
     stage.remote.check_out(f"origin/{branch}")
@@ -146,7 +144,7 @@ def rehearse_checks(stage: "Stage", pull: dict[str, Any]) -> None:
     stage.expect("the report is its one comment", len(first) == 1 and "pass" in first[0])
 
 
-def rehearse_refused(stage: "Stage", source: Source, former: dict[str, Any]) -> None:
+def rehearse_refused(stage: Stage, source: Source, former: dict[str, Any]) -> None:
     """The gate asks for more than any model gives: the next month's pull request is a draft, and the only one."""
     gate = yaml.safe_load((stage.remote.clone / "params.yaml").read_text(encoding="utf-8"))["gate"]
     change_main(stage, {"gate": {"limits": dict.fromkeys(gate["limits"], 0.999), "max_size_mb": 0.001}})

@@ -1,6 +1,5 @@
 """A life of an environment in which each role does all that it is for, with its own keys."""
 
-import io
 import json
 import shutil
 import subprocess
@@ -229,13 +228,16 @@ def deploy_releases(life: Life) -> None:
 
 
 def watch(life: Life) -> None:
-    """Read the prediction log and report, as the monitor does."""
+    """Read predictions and labels and report, as the monitor does; a person's system writes the labels."""
     life.cloud.deliver_predictions()
-    keys = life.take_keys(MONITOR)
-    store, bucket = life.open_client("s3", keys), f"{PREFIX}-logs-{COMMON['account_id']}"
-    listed = store.list_objects_v2(Bucket=bucket, Prefix="predictions/")["Contents"]
-    body = io.BytesIO(store.get_object(Bucket=bucket, Key=listed[0]["Key"])["Body"].read())
-    assert body.getvalue()
+    keys, bucket = life.take_keys(MONITOR), f"{PREFIX}-logs-{COMMON['account_id']}"
+    life.cloud.guard.root_allowed = True
+    life.open_client("s3", life.cloud.environment).put_object(Bucket=bucket, Key="labels/one", Body=b"{}")
+    life.cloud.guard.root_allowed = False
+    store = life.open_client("s3", keys)
+    for prefix in ("predictions/", "labels/"):
+        listed = store.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+        assert store.get_object(Bucket=bucket, Key=listed[0]["Key"])["Body"].read()
     data = [{"MetricName": "live_error", "Value": 1.0}]
     life.open_client("cloudwatch", keys).put_metric_data(Namespace=f"{NAME}/staging", MetricData=data)
 

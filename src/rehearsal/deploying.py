@@ -1,0 +1,86 @@
+"""What the workflows make of a merge: rehearsed without an account, deployed with one, rolled back by a button."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rehearsal import events
+from rehearsal.cloud.server import ACCOUNT, REGION, Cloud, serve_cloud
+from rehearsal.life.environment import bootstrap, open_client
+from rehearsal.life.model import HASTE
+from rehearsal.remote import call_git
+from rehearsal.retraining import change_main
+from rehearsal.stage import Stage
+from rehearsal.terraform import NAME, QUICK_ROOT
+
+# In the order of deploy.yml: register, bundle, attest, rehearse, staging, plan, production, promote.
+REHEARSED = "success success success success skipped skipped skipped skipped"
+DEPLOYED = "success success success skipped success success success success"
+ROLES = {"PLAN": "plan", "STAGING": "deploy-staging", "PRODUCTION": "deploy-production"}
+VARIABLES = {
+    "AWS_REGION": REGION,
+    **{f"AWS_{name}_ROLE": f"arn:aws:iam::{ACCOUNT}:role/{NAME}-{role}" for name, role in ROLES.items()},
+}
+
+
+def rehearse_deploy(stage: Stage) -> None:
+    """A merge without an account; then with one, twice; then the button goes back."""
+    stage.remote.check_out("origin/main")
+    before = stage.remote.find("main")
+    (stage.remote.clone / "infra/quick_override.tf").write_text(QUICK_ROOT, encoding="utf-8")
+    call_git(stage.remote.clone, "add", "--force", "infra/quick_override.tf")
+    change_main(stage, {"deploy": HASTE["deploy"]})
+    merge(stage, "merge without an account", before, REHEARSED, {})
+    stage.expect("the merged model is v1.0.0", list_tags(stage) == ["model@v1.0.0"])
+    with serve_account(stage) as cloud:
+        merge(stage, "merge with an account", before, DEPLOYED, cloud.environment)
+        stage.expect("both environments serve v1.0.0", set(list_served(cloud)) == {"model@v1.0.0"})
+        before = stage.remote.find("main")
+        change_main(stage, {"gate": {"max_size_mb": 9}})
+        merge(stage, "next merge", before, DEPLOYED, cloud.environment)
+        stage.expect("both environments serve v1.0.1", set(list_served(cloud)) == {"model@v1.0.1"})
+        roll_back(stage, cloud)
+
+
+def merge(stage: Stage, title: str, before: str, expected: str, environment: dict[str, str]) -> None:
+    """Push to main; an account is set up where there is an environment."""
+    pushed = events.push(stage.github.full_name, stage.remote.find("main"), before)
+    stage.remote.check_out("origin/main")
+    keyless = {key: value for key, value in environment.items() if "KEY" not in key and "TOKEN" not in key}
+    stage.play(title, "deploy.yml", pushed, expected, keyless, VARIABLES if environment else {})
+
+
+def roll_back(stage: Stage, cloud: Cloud) -> None:
+    """Press the button for production."""
+    inputs = {"environment": "production"}
+    pressed = events.workflow_dispatch(stage.github.full_name, "rollback.yml", inputs)
+    keyless = {key: value for key, value in cloud.environment.items() if "KEY" not in key}
+    stage.play("rollback by a button", "rollback.yml", pressed, "success success", keyless, VARIABLES)
+    stage.expect("production serves v1.0.0 again", list_served(cloud) == ["model@v1.0.1", "model@v1.0.0"])
+    promoted = [tag for tag in list_tags(stage) if "#production#" in tag]
+    stage.expect("the registry knows three promotions", len(promoted) == 3)
+
+
+@contextmanager
+def serve_account(stage: Stage) -> Iterator[Cloud]:
+    """Serve an account with the bootstrap applied, whose own keys open nothing."""
+    with serve_cloud(stage.folder / "cloud", minute_seconds=2, seed=0) as cloud:
+        bootstrap(cloud, stage.folder / "account", "3.11", stage.folder / "none.zip")
+        yield cloud
+
+
+def list_served(cloud: Cloud) -> list[str]:
+    """List what staging and production serve."""
+    cloud.guard.root_allowed = True
+    functions, served = open_client("lambda", cloud.environment), []
+    for environment in ("staging", "production"):
+        name = f"{NAME}-{environment}"
+        version = functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+        found = functions.get_function_configuration(FunctionName=name, Qualifier=version)
+        served.append(found["Description"].partition(" ")[0])
+    cloud.guard.root_allowed = False
+    return served
+
+
+def list_tags(stage: Stage) -> list[str]:
+    """List the remote's tags."""
+    return call_git(stage.remote.bare, "tag").split()

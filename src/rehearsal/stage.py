@@ -1,0 +1,74 @@
+"""What the scenarios of a rehearsal share: a remote, a GitHub, and the workflows that run for its events."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from rehearsal.events import Event
+from rehearsal.github import Repository, zip_files
+from rehearsal.outcome import Run
+from rehearsal.remote import Remote
+from rehearsal.runner import World, run_workflow
+
+WORKFLOWS = Path(".github/workflows")
+STATES = {"success": "ran", "failure": "red", "skipped": "skipped"}
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass
+class Stage:
+    """What the scenarios share, and what they found."""
+
+    remote: Remote
+    github: Repository
+    folder: Path
+    env: Mapping[str, str]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    runs: int = 0
+
+    def play(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # one run, and what is made of it
+        self,
+        title: str,
+        workflow: str,
+        event: Event,
+        expected: str,
+        env: Mapping[str, str] = NOTHING,
+        variables: Mapping[str, str] = NOTHING,
+    ) -> Run:
+        """Run a workflow, and hold its jobs' results against the expected ones, in the order of the file."""
+        self.runs += 1
+        start = time.monotonic()
+        world = World(
+            self.remote.clone,
+            self.folder / "store",
+            {**self.env, **env},
+            variables=variables,
+            run_id=self.runs,
+            fetch=True,
+        )
+        found = run_workflow(self.remote.clone / WORKFLOWS / workflow, event, world)
+        seconds = f"{time.monotonic() - start:.0f} s"
+        for job, result in zip(found.jobs, expected.split(), strict=True):
+            told = STATES[job.result]
+            if job.result != result:
+                log = "\n".join(job.log.splitlines()[-40:])
+                self.faults.append(f"{title}, {workflow}, {job.name}: {job.result}, expected {result}\n{log}")
+                told = f"{told}, not {STATES[result]}"
+            self.rows.append((title, workflow, job.name, told, seconds))
+            print(f"{title}: {workflow}, {job.name}: {told} ({seconds})", flush=True)
+        self.deliver(self.runs)
+        return found
+
+    def expect(self, what: str, holds: object) -> None:
+        """Note a fault unless something holds."""
+        if not holds:
+            self.faults.append(f"expected: {what}")
+
+    def deliver(self, run_id: int) -> None:
+        """Hand a run's artifacts over to GitHub, as their upload does."""
+        for folder in sorted((self.folder / "store" / "artifacts" / str(run_id)).glob("*")):
+            files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+            self.github.artifacts.setdefault(run_id, {})[folder.name] = zip_files(files)

@@ -19,6 +19,8 @@ run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor status
+.PHONY: help install bundle image serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock
+.PHONY: help install bundle serve cloud rehearse lint audit ci settings format test pipeline data sample reproduce report lineage monitor compare bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +92,9 @@ rehearse: bundle ## Bring the cloud up on loopback, deploy good and bad models u
 
 monitor: .venv/installed ## Judge production: PREDICTIONS=folder or address LABELS=the same [UNTIL=time]
 	@$(run) lifecycle.monitor --predictions '$(PREDICTIONS)' --labels '$(LABELS)' $(if $(UNTIL),--until '$(UNTIL)')
+
+compare: .venv/installed ## Champion or challenger, by live labels: PREDICTIONS=folder or address LABELS=the same
+	@$(run) lifecycle.compare --predictions '$(PREDICTIONS)' --labels '$(LABELS)'
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
 	@$(run) dvc pull -q out/model.onnx out/model.joblib && env -u OMP_WAIT_POLICY $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')

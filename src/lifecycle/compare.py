@@ -7,20 +7,27 @@ champion stays) or ``continue``. A decision stands: looking again, with more lab
 import argparse
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from lifecycle.comparison.pairs import Losses, measure_losses, read_pairs
 from lifecycle.comparison.record import NOTES, describe_decision, read_decisions, write_decision
 from lifecycle.comparison.sequential import CONTINUE, Decision, Rule, compare_paired, compare_split
+from lifecycle.deploy import read_target
 from lifecycle.errors import MisuseError, run
+from lifecycle.monitoring.files import add_addresses, find_addresses
+from lifecycle.monitoring.log import Window, count_left_out, open_log
 from lifecycle.params import Params, read_params
 from lifecycle.paths import DECISION
 from lifecycle.registry import Version, list_versions
 from lifecycle.views.numbers import format_number, round_figure
+
+# A comparison goes on for as long as it takes.
+BEGINNING = datetime(1970, 1, 1)
 
 
 def decide(losses: Losses, rule: Rule) -> Decision:
@@ -32,12 +39,12 @@ def decide(losses: Losses, rule: Rule) -> Decision:
     return compare_split(answered, values["challenger"].notna().to_numpy(), rule)
 
 
-def compare(rows: Iterable[dict[str, Any]], params: Params) -> dict[str, Any]:
+def compare(rows: pd.DataFrame, params: Params) -> dict[str, Any]:
     """Decide between champion and challenger.
 
     Parameters
     ----------
-    rows : iterable of dict
+    rows : DataFrame
         Predictions joined with their labels, as `lifecycle.comparison.pairs.read_pairs` gives them.
     params : Params
 
@@ -132,11 +139,15 @@ def format_record(record: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Decide between champion and challenger; write out/decision.json, and a note once it is decided."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.compare", description=main.__doc__)
-    parser.add_argument(
-        "--pairs", type=Path, required=True, help="predictions joined with labels: parquet, JSON lines"
-    )
+    add_addresses(parser)
     given = parser.parse_args(argv)
-    record, kept = keep_decision(compare(read_pairs(given.pairs), read_params()))
+    target = read_target(given.target) if given.target else {}
+    addresses, params = find_addresses(given.predictions, given.labels, target), read_params()
+    window = Window(BEGINNING, datetime.now(UTC).replace(tzinfo=None))
+    with open_log(*addresses, window, [], params) as log:
+        rows, left_out = read_pairs(log), count_left_out(log)
+    record = compare(rows, params)
+    record, kept = keep_decision({**record, "left_out": {**left_out, **record["left_out"]}})
     DECISION.parent.mkdir(exist_ok=True)
     DECISION.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"{format_record(record)}\n{kept}")

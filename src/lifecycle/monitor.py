@@ -17,15 +17,14 @@ import boto3
 import duckdb
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lifecycle.data.contract import read_contract
 from lifecycle.deploy import read_target
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.metrics import load_metrics
 from lifecycle.monitoring.drift import Drift, measure_drift
-from lifecycle.monitoring.files import list_files
+from lifecycle.monitoring.files import add_addresses, find_addresses
 from lifecycle.monitoring.groups import count_requests, list_groups, read_inputs, read_pairs
 from lifecycle.monitoring.live import Live, describe_version
-from lifecycle.monitoring.log import SLACK, Window, count_left_out, open_log
+from lifecycle.monitoring.log import Window, count_left_out, open_log
 from lifecycle.monitoring.reference import Reference, find_reference, list_features, read_references
 from lifecycle.monitoring.verdict import decide
 from lifecycle.params import Params, read_params
@@ -37,8 +36,6 @@ from lifecycle.views.monitor_page import format_monitor, render_monitor
 from lifecycle.views.monitor_plots import render_monitor_plots
 
 CHAMPION = "champion"
-# Where a bucket has them.
-KINDS = ("predictions", "labels")
 
 
 @dataclass(frozen=True)
@@ -78,14 +75,9 @@ def monitor(
         If a log cannot be read.
     """
     window = Window(until - timedelta(days=params.monitor.window_days), until)
-    days = (window.since - SLACK).date(), (until + SLACK).date()
-    files = [list_files(address, *days) for address in (predictions, labels)]
-    domain = params.load_domain()
-    contract = read_contract(domain.CONTRACT)
-    target, features = contract.find_column(contract.target), list_features(references)
-    with open_log(*files, window, features, target, params.monitor.memory_mb) as log:
+    with open_log(predictions, labels, window, list_features(references), params) as log:
         seen = observe(log, references, params.monitor.max_rows)
-    metrics = load_metrics(params.evaluate.metrics, domain)
+    metrics = load_metrics(params.evaluate.metrics, params.load_domain())
     versions = [describe_version(live, metrics, live is seen.judged, params.evaluate) for live in seen.lives]
     drifts = measure_drifts(seen, params)
     judged = next((version for version in versions if version["judged"]), None)
@@ -160,9 +152,7 @@ def write_report(report: dict[str, Any]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Watch what the model does in production."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.monitor", description=main.__doc__)
-    parser.add_argument("--predictions", help="folder or address of the prediction log")
-    parser.add_argument("--labels", help="folder or address of the labels")
-    parser.add_argument("--target", type=Path, help="file that `terraform output -json` wrote, in place of the two")
+    add_addresses(parser)
     parser.add_argument("--until", type=read_time, help="as of then, such as 2026-11-20T00:00Z; by default now")
     given = parser.parse_args(argv)
     target = read_target(given.target) if given.target else {}
@@ -174,16 +164,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(format_monitor(report))
     if target:
         report_error(report, target)
-
-
-def find_addresses(predictions: str | None, labels: str | None, target: Mapping[str, Any]) -> tuple[str, str]:
-    """Choose the logs' addresses: those that were named, or else the target's."""
-    bucket = target.get("logs_bucket")
-    stored = tuple(f"s3://{bucket}/{kind}" for kind in KINDS) if bucket else (None, None)
-    found = predictions or stored[0], labels or stored[1]
-    if found[0] is None or found[1] is None:
-        raise MisuseError("where the logs lie is not known; name --predictions and --labels, or --target.")
-    return found[0], found[1]
 
 
 def report_error(report: Mapping[str, Any], target: Mapping[str, Any]) -> None:

@@ -136,7 +136,7 @@ class CompareParams(Section):
 class MonitorParams(Section):
     """When what happens in production is no longer what was tested."""
 
-    window_days: int = Field(gt=0)
+    window_days: float = Field(gt=0)
     max_silence_hours: float = Field(gt=0)
     min_rows: int = Field(gt=0)
     max_rows: int = Field(gt=0)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 import pytest
 from conftest import commit_all, run_git, run_python
+from logs import make_line, write_log
 from readings import write_params
 
 from lifecycle.compare import choose_loss, compare, main
-from lifecycle.comparison.pairs import measure_losses
+from lifecycle.comparison.pairs import COLUMNS, measure_losses
 from lifecycle.comparison.sequential import Rule, compare_paired, compare_split
 from lifecycle.data.rows import read_rows
 from lifecycle.errors import MisuseError, RefusedError
@@ -33,6 +33,7 @@ LOSSES: dict[str, Draw] = {
     "heaviest": lambda rng, n: rng.pareto(2.5, n),
 }
 NAMES = ("v1.0.0", "v1.1.0")
+LOGS = ("--predictions", "predictions", "--labels", "labels")
 
 
 def count_promotions(make: Callable[[np.random.Generator], str]) -> int:
@@ -95,7 +96,7 @@ def test_true_difference_is_decided_within_the_declared_maximum(rivals: Path) ->
 
 def measure_rivals(rivals: Path) -> tuple[np.ndarray, np.ndarray]:
     """Compute the losses of champion and challenger on the prepared test rows, as the comparison does."""
-    losses = measure_losses(make_pairs(rivals), "squared_error")
+    losses = measure_losses(make_frame(make_pairs(rivals)), "squared_error")
     assert losses.loss == "log_loss"
     return losses.values["champion"].to_numpy(), losses.values["challenger"].to_numpy()
 
@@ -120,6 +121,19 @@ def make_pairs(rivals: Path, variant: str = "shadow") -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def make_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Make a table of rows, as the log's reader does."""
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.assign(time=pd.to_datetime(frame["time"], utc=True))
+
+
+def write_logs(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write joined rows as a prediction log, and the labels of one of the models."""
+    told = [{**row, "kind": "prediction", "time": f"{row['time']}.000+00:00"} for row in rows]
+    write_log(folder / "predictions", told, day="2026-01-01")
+    write_log(folder / "labels", [row for row in told if row["model_version"] == NAMES[0]], day="2026-01-01")
 
 
 def list_models(rivals: Path) -> list[Path]:
@@ -213,7 +227,7 @@ def test_losses_are_paired_by_request_and_row_and_each_row_left_out_has_its_reas
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    losses = measure_losses(rows, "squared_error")
+    losses = measure_losses(make_frame(rows), "squared_error")
 
     assert losses.values["champion"].tolist() == [4, 4, 4, 10]
     assert losses.values["challenger"].tolist() == [1, 1, 1, 0.5]
@@ -225,19 +239,20 @@ def test_losses_are_paired_by_request_and_row_and_each_row_left_out_has_its_reas
     }
 
 
-def test_order_of_the_file_does_not_matter() -> None:
+def test_order_of_the_log_does_not_matter() -> None:
     rows = make_shadow(50)
 
     mixed = [rows[place] for place in np.random.default_rng(1).permutation(len(rows))]
 
-    assert measure_losses(mixed, "squared_error").values.equals(measure_losses(rows, "squared_error").values)
+    found = [measure_losses(make_frame(order), "squared_error").values for order in (mixed, rows)]
+    assert found[0].equals(found[1])
 
 
 def test_split_compares_the_callers_of_both_from_the_challengers_first_day_on() -> None:
     rows = [make_row(k, "champion", 12, 10) for k in range(6)]
     rows += [make_row(k, "challenger", 11, 10) for k in (7, 2, 6)]
 
-    losses = measure_losses(rows, "absolute_error")
+    losses = measure_losses(make_frame(rows), "absolute_error")
 
     assert losses.mode == "split" and losses.left_out["of another model or time"] == 2
     # The request 2 was answered by both, so that nobody knows who counts.
@@ -249,40 +264,34 @@ def test_split_compares_the_callers_of_both_from_the_challengers_first_day_on() 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([], "none of 0 predictions is a challenger's"),
-        ([make_row(0, "champion", 1, 1)], "none of 1 predictions is a challenger's"),
+        ([], "no prediction in the log is a challenger's"),
+        ([make_row(0, "champion", 1, 1)], "no prediction in the log is a challenger's"),
         ([make_row(0, "shadow", 1, 1)], "no champion answered while v1.1.0 was challenger"),
         (make_shadow(2) + [make_row(5, "shadow", "much", 1)], "a prediction and its label do not fit: much and 1."),
         (make_shadow(2) + [make_row(5, "shadow", {"class": 1}, 1)], "do not fit"),
         (make_shadow(2) + [make_row(5, "shadow", {"probabilities": {"0": 1.0}}, 7)], "do not fit"),
         (make_shadow(2) + [make_row(5, "shadow", float("inf"), 1)], "the loss of inf with the label 1 is no number."),
-        (make_shadow(2) + [make_row(5, "shadow", 1, 1, time="soon")], "a time of the log cannot be read"),
     ],
 )
 def test_rows_that_cannot_be_compared_are_refused(rows: list[dict[str, Any]], said: str) -> None:
     with pytest.raises(RefusedError, match=said):
-        measure_losses(rows, "squared_error")
+        measure_losses(make_frame(rows), "squared_error")
 
 
 @pytest.mark.usefixtures("readings_folder")
 @pytest.mark.parametrize(
-    ("content", "error", "said"),
+    ("options", "error", "said"),
     [
-        (None, MisuseError, "cannot be read"),
-        ("{", RefusedError, "is neither parquet nor JSON lines"),
-        ("\udcff", RefusedError, "is neither parquet nor JSON lines"),
-        ("[1]", RefusedError, "row 1 lacks time, request_id"),
-        ('{"time": "2026-01-01"}', RefusedError, "row 1 lacks request_id, row, variant"),
-        ("", RefusedError, "none of 0 predictions is a challenger's"),
+        ([], MisuseError, "name --predictions and --labels, or --target"),
+        (["--predictions", "none", "--labels", "none"], RefusedError, "none cannot be read"),
+        (["--predictions", "log", "--labels", "log"], RefusedError, "no prediction in the log is a challenger's"),
     ],
 )
-def test_file_that_is_none_is_refused_and_nothing_is_written(content: Any, error: type, said: str) -> None:
-    path = Path("pairs.jsonl")
-    if content is not None:
-        path.write_text(content, encoding="utf-8", errors="surrogateescape")
+def test_log_that_is_none_is_refused_and_nothing_is_written(options: list[str], error: type, said: str) -> None:
+    write_log(Path("log"), [make_line(0)])
 
     with pytest.raises(error, match=said):
-        main(["--pairs", str(path)])
+        main(options)
 
     assert not DECISION.exists()
 
@@ -292,7 +301,7 @@ def test_rule_that_can_never_decide_is_misuse() -> None:
     write_params(Path(), {"compare": {"max_requests": 10}})
 
     with pytest.raises(MisuseError, match="compare.max_requests is 10; expected at least min_requests, 20."):
-        compare(make_shadow(50), read_params())
+        compare(make_frame(make_shadow(50)), read_params())
 
 
 def test_loss_is_that_of_the_metric_which_decides_at_the_gate() -> None:
@@ -302,19 +311,19 @@ def test_loss_is_that_of_the_metric_which_decides_at_the_gate() -> None:
 
 @pytest.fixture(name="folder")
 def fixture_folder(rivals: Path, tmp_path: Path) -> Path:
-    """A copy of the two versions of the test's own, with their predictions in pairs.parquet."""
+    """A copy of the two versions of the test's own, with what they predicted in a log."""
     shutil.copytree(rivals, tmp_path / "copy", symlinks=True)
-    pq.write_table(pa.Table.from_pylist(make_pairs(rivals)), tmp_path / "copy/pairs.parquet")
+    write_logs(tmp_path / "copy", make_pairs(rivals))
     return tmp_path / "copy"
 
 
 def test_decision_is_kept_next_to_the_version_and_stands(folder: Path) -> None:
     tags = run_git(folder, "for-each-ref", "refs/tags")
 
-    first = run_python(folder, "lifecycle.compare", "--pairs", "pairs.parquet").stdout
+    first = run_python(folder, "lifecycle.compare", *LOGS).stdout
     record = (folder / DECISION).read_bytes()
     (folder / DECISION).unlink()
-    again = run_python(folder, "lifecycle.compare", "--pairs", "pairs.parquet").stdout
+    again = run_python(folder, "lifecycle.compare", *LOGS).stdout
 
     assert first.startswith("compare: v1.1.0: promote after 500 requests against v1.0.0 (shadow), ")
     assert first.endswith("To share it: git push origin refs/notes/decisions\n")
@@ -337,7 +346,7 @@ def test_decision_of_another_mode_or_model_of_the_repository_is_another_one(fold
     other = {"name": "another", "decision": "keep", "mode": "shadow"}
     run_git(folder, "notes", "--ref=decisions", "append", "-m", json.dumps(other), commit)
 
-    run_python(folder, "lifecycle.compare", "--pairs", "pairs.parquet")
+    run_python(folder, "lifecycle.compare", *LOGS)
 
     note = run_git(folder, "notes", "--ref=decisions", "show", commit)
     assert "Looked at by hand." in note and json.dumps(other) in note
@@ -345,10 +354,9 @@ def test_decision_of_another_mode_or_model_of_the_repository_is_another_one(fold
 
 
 def test_too_few_labels_decide_nothing_and_leave_no_note(folder: Path, rivals: Path) -> None:
-    lines = [json.dumps(row) for row in make_pairs(rivals) if int(row["request_id"][1:]) < 100]
-    (folder / "few.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    write_logs(folder, [row for row in make_pairs(rivals) if int(row["request_id"][1:]) < 100])
 
-    said = run_python(folder, "lifecycle.compare", "--pairs", "few.jsonl").stdout
+    said = run_python(folder, "lifecycle.compare", *LOGS).stdout
 
     record = json.loads((folder / DECISION).read_text(encoding="utf-8"))
     assert (record["decision"], record["requests"], record["gain"]) == ("continue", 100, None)
@@ -356,10 +364,21 @@ def test_too_few_labels_decide_nothing_and_leave_no_note(folder: Path, rivals: P
     assert not run_git(folder, "for-each-ref", "refs/notes")
 
 
+def test_requests_of_a_deploy_are_no_callers_and_counted_apart(folder: Path, rivals: Path) -> None:
+    rows = make_pairs(rivals)
+    write_logs(folder, rows + [{**row, "request_id": f"probe-{row['request_id']}"} for row in rows[:7]])
+
+    run_python(folder, "lifecycle.compare", *LOGS)
+
+    record = json.loads((folder / DECISION).read_text(encoding="utf-8"))
+    assert record["left_out"]["request of a deploy"] == 7
+    assert record["requests"] == 500
+
+
 def test_note_that_git_cannot_write_is_told_and_leaves_no_file(folder: Path) -> None:
     (folder / ".git/refs/notes").write_text("in the way", encoding="utf-8")
 
-    done = run_python(folder, "lifecycle.compare", "--pairs", "pairs.parquet", check=False)
+    done = run_python(folder, "lifecycle.compare", *LOGS, check=False)
 
     assert done.returncode == 1 and done.stderr.startswith("RefusedError: the decision was not written: ")
     assert len(done.stderr.splitlines()) == 1 and not (folder / DECISION).exists()
@@ -367,9 +386,9 @@ def test_note_that_git_cannot_write_is_told_and_leaves_no_file(folder: Path) -> 
 
 def test_version_that_is_not_registered_is_decided_on_without_a_note(folder: Path) -> None:
     run_git(folder, "tag", "--delete", "part-failure@v1.1.0")
-    commit_all(folder, "Bring the pairs")
+    commit_all(folder, "Bring the log")
 
-    said = run_python(folder, "lifecycle.compare", "--pairs", "pairs.parquet").stdout
+    said = run_python(folder, "lifecycle.compare", *LOGS).stdout
 
     assert said.endswith("v1.1.0 is no registered version: kept in out/decision.json alone.\n")
     assert json.loads((folder / DECISION).read_text(encoding="utf-8"))["decision"] == "promote"

@@ -10,7 +10,8 @@ import pytest
 from logs import make_label, make_line, make_week, watch, write_log
 
 from lifecycle.errors import MisuseError
-from lifecycle.monitor import find_addresses, write_report
+from lifecycle.monitor import write_report
+from lifecycle.monitoring.files import find_addresses
 from lifecycle.views.monitor_page import format_monitor, render_monitor
 
 

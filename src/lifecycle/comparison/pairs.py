@@ -1,16 +1,14 @@
 """Read what champion and challenger predicted of live requests and what came true, and make losses of it."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from lifecycle.errors import MisuseError, RefusedError
+from lifecycle.errors import RefusedError
 from lifecycle.serving.service import SHADOW, SPLIT
 
 COLUMNS = ("time", "request_id", "row", "variant", "model_version", "model_hash", "prediction", "label")
@@ -18,6 +16,13 @@ COLUMNS = ("time", "request_id", "row", "variant", "model_version", "model_hash"
 MODES = {SHADOW: "shadow", SPLIT: "split"}
 # A probability that a 32-bit float cannot tell from 0.
 LEAST = 1e-7
+# The log keeps no ids, but their hashes; and a row's is as good as its number.
+NEWEST = f"""
+select time, request as request_id, key as row, variant, version as model_version, hash as model_hash, prediction,
+    label
+from pair where time >= (select min(time) from prediction where variant in {tuple(MODES)} and hash =
+    (select arg_max(hash, time) from prediction where variant in {tuple(MODES)}))
+"""
 
 
 @dataclass(frozen=True)
@@ -54,48 +59,32 @@ class Losses:
     left_out: dict[str, int]
 
 
-def read_pairs(path: Path) -> list[dict[str, Any]]:
-    """Read joined predictions and labels.
+def read_pairs(log: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """Read the joined predictions and labels from the newest challenger's first one on.
 
     Parameters
     ----------
-    path : Path
-        Parquet, or JSON lines, with the keys of COLUMNS.
+    log : DuckDBPyConnection
+        As `lifecycle.monitoring.log.open_log` gives it.
 
     Returns
     -------
-    list of dict
-
-    Raises
-    ------
-    MisuseError
-        If there is no such file.
-    RefusedError
-        If it is neither, or a column is missing.
+    DataFrame of shape (n_rows, 8)
+        With the columns of COLUMNS; a label is NaN while it has not come.
     """
-    try:
-        if path.suffix == ".parquet":
-            rows = pq.read_table(path).to_pylist()
-        else:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise MisuseError(f"{path} cannot be read: {error}; name a file of joined rows.") from error
-    # What pyarrow raises of a broken file is a ValueError as well.
-    except ValueError as error:
-        raise RefusedError(f"{path} is neither parquet nor JSON lines: {' '.join(str(error).split())}") from error
-    for number, row in enumerate(rows, 1):
-        if missing := [name for name in COLUMNS if not isinstance(row, dict) or name not in row]:
-            raise RefusedError(f"{path}: row {number} lacks {', '.join(missing)}; expected {', '.join(COLUMNS)}.")
+    rows = log.execute(NEWEST).df()
+    rows["time"] = rows["time"].dt.tz_localize("UTC")
+    rows["prediction"] = [json.loads(text) for text in rows["prediction"]]
     return rows
 
 
-def measure_losses(rows: Iterable[dict[str, Any]], loss: str) -> Losses:
+def measure_losses(rows: pd.DataFrame, loss: str) -> Losses:
     """Compute the losses of the newest challenger and of the champion that it was up against.
 
     Parameters
     ----------
-    rows : iterable of dict
-        As `read_pairs` gives them; a label of None has not come yet.
+    rows : DataFrame
+        As `read_pairs` gives them.
     loss : {'squared_error', 'absolute_error'}
         For predictions that are numbers; of probabilities it is the log loss.
 
@@ -108,9 +97,7 @@ def measure_losses(rows: Iterable[dict[str, Any]], loss: str) -> Losses:
     RefusedError
         If no challenger or no champion is among them, or a row cannot be understood.
     """
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype({"request_id": str})
-    frame["time"] = _read_times(frame["time"])
-    frame = frame.sort_values(["time", "request_id"], kind="stable", ignore_index=True)
+    frame = rows.sort_values(["time", "request_id"], kind="stable", ignore_index=True)
     newest, champion = _find_models(frame)
     is_challenger = (frame["model_hash"] == newest["model_hash"]) & (frame["variant"] == newest["variant"])
     known = is_challenger | ((frame["model_hash"] == champion["model_hash"]) & ~frame["variant"].isin(MODES))
@@ -141,19 +128,11 @@ def measure_losses(rows: Iterable[dict[str, Any]], loss: str) -> Losses:
     return Losses(mode, name, _name(champion), _name(newest), values, left_out)
 
 
-def _read_times(times: pd.Series) -> pd.Series:
-    """Read the times of the log."""
-    try:
-        return pd.to_datetime(times, utc=True, format="ISO8601")
-    except (ValueError, TypeError) as error:
-        raise RefusedError(f"a time of the log cannot be read: {' '.join(str(error).split())}.") from error
-
-
 def _find_models(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """Find the newest prediction of a challenger, and the newest one of a champion beside it."""
     beside = frame[frame["variant"].isin(MODES)]
     if beside.empty:
-        raise RefusedError(f"none of {len(frame):,} predictions is a challenger's; deploy a bundle with one.")
+        raise RefusedError("no prediction in the log is a challenger's; deploy a bundle with one.")
     newest = beside.iloc[-1]
     since = beside.loc[beside["model_hash"] == newest["model_hash"], "time"].min()
     others = frame[~frame["variant"].isin(MODES) & (frame["model_hash"] != newest["model_hash"])]

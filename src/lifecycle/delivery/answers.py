@@ -22,10 +22,9 @@ from lifecycle.predictor import Predictor
 from lifecycle.prepare import ARROW_TYPES, stream_clean
 from lifecycle.sample import mark_sample
 from lifecycle.seam import Columns, Domain
+from lifecycle.serving.journal import PROBE
 from lifecycle.serving.service import MANIFEST
 
-# What the request ids of known answers begin with: they are no caller's, and nobody is to learn from them.
-PROBE = "probe-"
 # As many as a sample needs for so many clean ones.
 ROWS, RAW_ROWS = 20, 200
 # Another machine may round the last digits otherwise.

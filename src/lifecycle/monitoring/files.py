@@ -1,18 +1,22 @@
 """Where logs lie: a folder or an s3 address with a folder a day, ``day=2026-11-20``, of files of JSON lines."""
 
+import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import fsspec
 
-from lifecycle.errors import RefusedError
+from lifecycle.errors import MisuseError, RefusedError
 
 DAY = re.compile(r"day=(\d{4}-\d{2}-\d{2})")
 ENDINGS = (".gz", ".jsonl")
 LAYOUT = "expected folders day=2026-11-20 with files *.gz or *.jsonl"
+# Where a bucket has them.
+KINDS = ("predictions", "labels")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,29 @@ class Files:
     address: str
     system: Any
     paths: tuple[str, ...]
+
+
+def add_addresses(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told where the logs lie."""
+    parser.add_argument("--predictions", help="folder or address of the prediction log")
+    parser.add_argument("--labels", help="folder or address of the labels")
+    parser.add_argument("--target", type=Path, help="file that `terraform output -json` wrote, in place of the two")
+
+
+def find_addresses(predictions: str | None, labels: str | None, target: Mapping[str, Any]) -> tuple[str, str]:
+    """Choose the logs' addresses: those that were named, or else the target's.
+
+    Raises
+    ------
+    MisuseError
+        If neither says where they are.
+    """
+    bucket = target.get("logs_bucket")
+    stored = tuple(f"s3://{bucket}/{kind}" for kind in KINDS) if bucket else (None, None)
+    found = predictions or stored[0], labels or stored[1]
+    if found[0] is None or found[1] is None:
+        raise MisuseError("where the logs lie is not known; name --predictions and --labels, or --target.")
+    return found[0], found[1]
 
 
 def list_files(address: str, first: date, last: date) -> Files:

@@ -13,9 +13,11 @@ from typing import Any
 
 import duckdb
 
-from lifecycle.data.contract import Column
+from lifecycle.data.contract import Column, read_contract
 from lifecycle.errors import RefusedError
-from lifecycle.monitoring.files import Files
+from lifecycle.monitoring.files import Files, list_files
+from lifecycle.params import Params
+from lifecycle.serving.journal import PROBE
 
 # Firehose names a day by the arrival of the first line, and a retry may come after midnight.
 SLACK = timedelta(days=1)
@@ -30,6 +32,7 @@ PREDICTION = {
     "row": "INTEGER",
     "time": "TIMESTAMPTZ",
     "model_version": "VARCHAR",
+    "model_hash": "VARCHAR",
     "variant": "VARCHAR",
     "prediction": "JSON",
     "latency_ms": "DOUBLE",
@@ -38,19 +41,21 @@ PREDICTION = {
 }
 LABEL = {"request_id": "VARCHAR", "row": "INTEGER", "time": "TIMESTAMPTZ", "label": "DOUBLE"}
 TABLES = """
-create table line (reason VARCHAR, key UBIGINT, first BOOLEAN, time TIMESTAMP, version VARCHAR, variant VARCHAR,
-    prediction JSON, features {features}, latency_ms FLOAT, status INTEGER);
+create table line (reason VARCHAR, key UBIGINT, request UBIGINT, first BOOLEAN, time TIMESTAMP, version VARCHAR,
+    hash VARCHAR, variant VARCHAR, prediction JSON, features {features}, latency_ms FLOAT, status INTEGER);
 create table told (reason VARCHAR, key UBIGINT, time TIMESTAMP, label DOUBLE);
 """
 INSERT_LINES = """
 insert into line
-select reason, hash(j.request_id, coalesce(j.row, 0)), coalesce(j.row, 0) = 0, time, j.model_version,
-    j.variant, j.prediction, j.features, j.latency_ms, j.status
+select reason, hash(j.request_id, coalesce(j.row, 0)), hash(j.request_id), coalesce(j.row, 0) = 0, time,
+    j.model_version, j.model_hash, j.variant, j.prediction, j.features, j.latency_ms, j.status
 from (select *, coalesce(make_timestamp(epoch_us(j.time)), make_timestamp(j._aws.Timestamp * 1000)) as time, case
     when j is null and line like '{{%' then 'log line cut off'
     when j is null or coalesce(j.kind, '') not in ('prediction', 'request', 'fault') then 'log line of the platform'
+    when starts_with(j.request_id, '{probe}') then 'request of a deploy'
     when j.kind in ('request', 'fault') then j.kind
-    when j.request_id is null or j.time is null or j.model_version is null or j.variant is null
+    when j.request_id is null or j.time is null or j.model_version is null or j.model_hash is null
+        or j.variant is null
         or not coalesce(isfinite(try_cast(j.prediction as DOUBLE)), json_exists(j.prediction, 'probabilities'), false)
         then 'log line lacks a field'
     else 'prediction' end as reason
@@ -97,43 +102,48 @@ class Window:
 
 @contextmanager
 def open_log(
-    predictions: Files, labels: Files, window: Window, features: Sequence[str], target: Column, memory_mb: int
+    predictions: str, labels: str, window: Window, features: Sequence[str], params: Params
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Read predictions and labels, and match them by request and row.
 
     Parameters
     ----------
-    predictions, labels : Files
+    predictions, labels : str
+        Addresses, as `lifecycle.monitoring.files.list_files` takes them.
     window : Window
     features : sequence of str
         Names of the features to keep.
-    target : Column
-        Its bounds are the labels'.
-    memory_mb : int
-        What the database may take; the rest goes to disk.
+    params : Params
+        The target's bounds in the contract are the labels'; what ``memory_mb`` does not hold goes to disk.
 
     Yields
     ------
     DuckDBPyConnection
-        Views ``prediction``, a row a prediction (``key``, ``first`` of its request, ``time``, ``version``,
-        ``variant``, ``prediction``, ``features``, ``latency_ms``), and ``pair``, the same with ``label`` and
-        ``labelled_at``, which are null without a label that all sources agree on.
+        Views ``prediction``, a row a prediction (``key``, ``request`` and whether it is its ``first`` row, ``time``,
+        ``version``, ``hash`` of the model, ``variant``, ``prediction``, ``features``, ``latency_ms``), and ``pair``,
+        the same with ``label`` and ``labelled_at``, which are null without a label that all sources agree on.
 
     Raises
     ------
     RefusedError
-        If no file of several can be read.
+        If there is no such folder or bucket, or no file of several can be read.
     """
+    days = (window.since - SLACK).date(), (window.until + SLACK).date()
+    files = [list_files(address, *days) for address in (predictions, labels)]
+    contract = read_contract(params.load_domain().CONTRACT)
+    memory_mb = params.monitor.memory_mb
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/log.db") as log:
         log.execute(f"set memory_limit = '{memory_mb}MB'; set preserve_insertion_order = false; set timezone = 'UTC'")
-        columns = ", ".join(f"{quote(name)} FLOAT" for name in features)
+        # A structure of nothing is none.
+        kept = dict.fromkeys(features or ["none"], "FLOAT")
+        columns = ", ".join(f"{quote(name)} {kind}" for name, kind in kept.items())
         log.execute(TABLES.format(features=f"STRUCT({columns})"))
         log.execute("create table unreadable (path VARCHAR)")
         bounds = {"since": window.since, "until": window.until}
-        _insert(log, INSERT_LINES, PREDICTION | {"features": dict.fromkeys(features, "FLOAT")}, predictions, bounds)
+        _insert(log, INSERT_LINES, PREDICTION | {"features": kept}, files[0], bounds)
         log.execute(REPEATED)
-        statement = INSERT_LABELS.replace("{bounds}", _write_bounds(target))
-        _insert(log, statement, LABEL, labels, {"until": window.until})
+        statement = INSERT_LABELS.replace("{bounds}", _write_bounds(contract.find_column(contract.target)))
+        _insert(log, statement, LABEL, files[1], {"until": window.until})
         log.execute(AGREED)
         yield log
 
@@ -165,7 +175,7 @@ def _insert(
         listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
         lines = LINES.format(files=f"[{listed}]", encoding=encoding)
         try:
-            log.execute(statement.format(structure=shape, lines=lines), values)
+            log.execute(statement.format(structure=shape, lines=lines, probe=PROBE), values)
         except (duckdb.OperationalError, duckdb.ProgrammingError):
             raise
         # What the store itself says comes through as no kind of its own.

@@ -54,7 +54,7 @@ def decide(
 def _find_silence(until: datetime, judged: Mapping[str, Any] | None, params: MonitorParams) -> list[str]:
     """Say since when nothing was predicted, if that is too long."""
     if judged is None:
-        return [f"no prediction of a known version in the last {params.window_days} days"]
+        return [f"no prediction of a known version in the last {params.window_days:g} days"]
     hours = (until - datetime.fromisoformat(judged["last"])).total_seconds() / 3600
     if hours <= params.max_silence_hours:
         return []

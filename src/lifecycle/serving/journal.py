@@ -15,6 +15,8 @@ from typing import Any
 DIMENSIONS = ("model_version", "variant")
 METRICS = {"Latency": "Milliseconds", "Predictions": "Count", "Errors": "Count"}
 MESSAGE_CHARACTERS = 200
+# What the ids of a deploy's own requests begin with: no caller's, and nobody is to learn from them.
+PROBE = "probe-"
 
 
 def write_predictions(

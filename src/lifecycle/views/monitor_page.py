@@ -38,7 +38,7 @@ def render_monitor(report: Report) -> str:
     until, days = datetime.fromisoformat(report["until"]), report["window"]["days"]
     sections = [
         f"## {SAID[report['verdict']]}",
-        f"{days} days until {until:%Y-%m-%d %H:%M} UTC.",
+        f"{days:g} days until {until:%Y-%m-%d %H:%M} UTC.",
         "\n".join(["> [!CAUTION]", *(f"> - {escape_text(reason)}" for reason in report["reasons"])])
         if report["reasons"]
         else "",

@@ -153,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Watch what the model does in production."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.monitor", description=main.__doc__)
     add_addresses(parser)
+    parser.add_argument("--namespace", help="where CloudWatch is to find the live error; by default the target's")
     parser.add_argument("--until", type=read_time, help="as of then, such as 2026-11-20T00:00Z; by default now")
     given = parser.parse_args(argv)
     target = read_target(given.target) if given.target else {}
@@ -162,11 +163,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = monitor(predictions, labels, until, params, read_references(params.registry.name))
     write_report(report)
     print(format_monitor(report))
-    if target:
-        report_error(report, target)
+    if namespace := given.namespace or target.get("metric_namespace"):
+        report_error(report, namespace)
 
 
-def report_error(report: Mapping[str, Any], target: Mapping[str, Any]) -> None:
+def report_error(report: Mapping[str, Any], namespace: str) -> None:
     """Report the judged version's first metric to CloudWatch, where an alarm hears it; nothing while it is unknown.
 
     Raises
@@ -180,10 +181,10 @@ def report_error(report: Mapping[str, Any], target: Mapping[str, Any]) -> None:
         return
     point = {"MetricName": "live_error", "Timestamp": datetime.now(UTC), "Value": value}
     try:
-        boto3.client("cloudwatch").put_metric_data(Namespace=target["metric_namespace"], MetricData=[point])
-    except (BotoCoreError, ClientError, KeyError) as error:
+        boto3.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[point])
+    except (BotoCoreError, ClientError) as error:
         raise RefusedError(f"live_error could not be reported to CloudWatch: {error}.") from error
-    print(f"live_error={value:g} namespace={target['metric_namespace']}")
+    print(f"live_error={value:g} namespace={namespace}")
 
 
 def read_time(text: str) -> datetime:

@@ -94,7 +94,7 @@ def test_live_error_reaches_the_metric_that_the_alarm_looks_at(cloud) -> None:
     report["versions"][0]["metrics"] = {report["metric"]: {"value": 7.5}}
     report["versions"][0]["judged"] = True
 
-    report_error(report, {"metric_namespace": "model/staging"})
+    report_error(report, "model/staging")
 
     now = datetime.now(UTC)
     found = make_client(cloud, "cloudwatch").get_metric_statistics(

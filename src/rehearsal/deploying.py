@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lifecycle.errors import RefusedError
 from rehearsal import events
 from rehearsal.cloud.server import ACCOUNT, REGION, Cloud, serve_cloud
 from rehearsal.life.environment import bootstrap, open_client
@@ -47,6 +48,8 @@ def merge(stage: Stage, title: str, before: str, expected: str, environment: dic
     stage.remote.check_out("origin/main")
     keyless = {key: value for key, value in environment.items() if "KEY" not in key and "TOKEN" not in key}
     stage.play(title, "deploy.yml", pushed, expected, keyless, VARIABLES if environment else {})
+    if stage.faults:
+        raise RefusedError("\n".join(stage.faults))
 
 
 def roll_back(stage: Stage, cloud: Cloud) -> None:

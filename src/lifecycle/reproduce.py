@@ -49,10 +49,25 @@ def reproduce() -> tuple[str, ...]:
     RefusedError
         If the data cannot be had, or a stage fails.
     """
-    pull.main()
-    # Prepared rows are never pushed, so a fresh clone makes them before it can skip what follows.
-    ran = () if TEST.exists() else _run_dvc("repro", "prepare")
+    ran: tuple[str, ...] = ()
+    if TEST.exists():
+        pull.main()
+    else:
+        # Prepared rows are never pushed, so a fresh clone makes them before it can skip what follows.
+        ran = prepare_rows()
     return (*ran, *_run_dvc("repro", "--pull"))
+
+
+def prepare_rows() -> tuple[str, ...]:
+    """Bring the data, and make the rows that a model is judged on; nothing is trained.
+
+    Raises
+    ------
+    RefusedError
+        As `reproduce` does.
+    """
+    pull.main()
+    return _run_dvc("repro", "prepare")
 
 
 def _run_dvc(*arguments: str) -> tuple[str, ...]:
@@ -128,10 +143,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Reproduce what changed; with --check, exit 1 unless dvc.lock says what this commit makes."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.reproduce", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="hold dvc.lock against what comes out")
+    parser.add_argument("--prepare", action="store_true", help="only bring the data, and prepare them")
     parser.add_argument("--base", help="revision whose dvc.lock is believed; by default where this work left main")
     arguments = parser.parse_args(argv)
     params = read_params()
     LOCK_CHECK.unlink(missing_ok=True)
+    if arguments.prepare:
+        prepare_rows()
+        return 0
     if not arguments.check:
         reproduce()
         return 0

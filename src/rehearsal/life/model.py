@@ -83,8 +83,8 @@ class Repository:
 
 
 def clone(source: Path, folder: Path) -> Repository:
-    """Clone this repository, and register its committed model as the champion."""
-    call_git(source, "clone", "--quiet", "--no-hardlinks", str(source), str(folder))
+    """Clone this repository without its versions, and register its committed model as the first and champion."""
+    call_git(source, "clone", "--quiet", "--no-hardlinks", "--no-tags", str(source), str(folder))
     for name, value in (("user.name", "Ada"), ("user.email", "ada@example.com")):
         call_git(folder, "config", name, value)
     repository = Repository(folder)

@@ -70,7 +70,7 @@ class Repository:
     def save(self, message: str) -> None:
         """Commit what there is."""
         call_git(self.folder, "add", "--all")
-        call_git(self.folder, "commit", "--quiet", "--message", message)
+        call_git(self.folder, "commit", "--quiet", "--allow-empty", "--message", message)
 
     def promote(self, version: str) -> None:
         """Make a version the champion."""

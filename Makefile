@@ -47,7 +47,7 @@ reproduce: .venv/installed ## Hold dvc.lock against a run of what changed: [BASE
 report: .venv/installed ## Say what changed: BASE=revision; writes out/report.json, .md and .html
 	@$(run) lifecycle.report $(if $(BASE),--base '$(BASE)') $(if $(COMMIT),--commit '$(COMMIT)')
 
-lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0]
+lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0 or an answer's model_hash]
 	@$(run) lifecycle.lineage $(VERSION)
 
 status: .venv/installed ## Write out/status.html: [MONITOR=folder of the monitor's reports]

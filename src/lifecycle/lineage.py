@@ -2,9 +2,12 @@
 
 import argparse
 import json
+import logging
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lifecycle.comparison.record import describe_decision, read_decisions
@@ -14,7 +17,9 @@ from lifecycle.paths import DATA, ENVIRONMENT, METRICS, ONNX
 from lifecycle.registry import Version, find_champion, list_versions, read_events
 from lifecycle.repository import (
     describe_commit,
+    fetch_blob,
     find_entry,
+    find_hash,
     list_folder,
     read_at,
     read_lock,
@@ -22,8 +27,14 @@ from lifecycle.repository import (
     require_revision,
     resolve_revision,
 )
+from lifecycle.serving.manifest import hash_bytes
 
 COLUMNS = 80
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# As GitHub writes the subject of a squash, and of a merge.
+PULL = re.compile(r"\(#(?P<squashed>\d+)\)$|^Merge pull request #(?P<merged>\d+) ")
+
+log = logging.getLogger(__name__)
 
 
 def describe_lineage(name: str, revision: str | None = None) -> dict[str, Any]:
@@ -34,7 +45,8 @@ def describe_lineage(name: str, revision: str | None = None) -> dict[str, Any]:
     name : str
         The model's name in the registry.
     revision : str, optional
-        A registered version or any Git revision; by default the champion, or HEAD when there is none.
+        A registered version, any Git revision, or the ``model_hash`` of an answer; by default the champion, or HEAD
+        when there is none.
 
     Returns
     -------
@@ -58,7 +70,8 @@ def describe_lineage(name: str, revision: str | None = None) -> dict[str, Any]:
         "stages": _list_stages(name, version) if version else [],
         "decisions": read_decisions(name, commit) if version else [],
         "model": _describe_entry(find_entry(lock, str(ONNX))),
-        "commit": describe_commit(commit),
+        "commit": (described := describe_commit(commit)),
+        "pull_request": _find_pull(described["subject"]),
         "params": _merge_params(lock),
         "data": _describe_data(commit, lock),
         "metrics": _read_json(commit, METRICS),
@@ -72,11 +85,37 @@ def _find_commit(name: str, revision: str | None) -> str:
         champion = find_champion(name)
         return champion.revision if champion else require_revision("HEAD")
     versions = {version.name: version.commit for version in list_versions(name)}
+    if SHA256.fullmatch(revision):
+        return _find_model(revision, [*versions.values(), require_revision("HEAD")])
     commit = versions.get(revision.removeprefix(f"{name}@")) or resolve_revision(revision)
     if commit is None:
         known = ", ".join(versions) or "none yet"
         raise MisuseError(f"{revision!r} is no version and no Git revision here; registered versions: {known}.")
     return commit
+
+
+def _find_model(sha256: str, commits: Sequence[str]) -> str:
+    """Find the first commit whose model has a SHA-256, as answers give it; dvc.lock has another kind of hash."""
+    known: dict[str, str] = {}
+    for commit in commits:
+        if md5 := find_hash(read_lock(commit), str(ONNX)):
+            known.setdefault(md5, commit)
+    with TemporaryDirectory() as folder:
+        for md5, commit in known.items():
+            try:
+                path = fetch_blob(md5, Path(folder) / ONNX.name)
+            except RefusedError as error:
+                log.info("lineage model=%s skipped=%s", md5, error)
+                continue
+            if hash_bytes(path.read_bytes()) == sha256:
+                return commit
+    raise MisuseError(f"no registered version and not HEAD has a model with the hash {sha256}; try git fetch --tags.")
+
+
+def _find_pull(subject: str) -> str | None:
+    """Find the number of the pull request that a merge's subject names."""
+    found = PULL.search(subject)
+    return f"#{found['squashed'] or found['merged']}" if found else None
 
 
 def _list_stages(name: str, version: Version) -> list[dict[str, str | None]]:
@@ -178,7 +217,11 @@ def _show(value: Any) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the lineage of a version, of a revision, or of the champion."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.lineage", description="Say where a model comes from.")
-    parser.add_argument("version", nargs="?", help="a version or a Git revision; by default the champion, or HEAD")
+    parser.add_argument(
+        "version",
+        nargs="?",
+        help="a version, a Git revision or an answer's model_hash; by default the champion, or HEAD",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(argv)
     lineage = describe_lineage(read_params().registry.name, given.version)

@@ -1,7 +1,7 @@
 """A lineage leads from a version to its source files, and says so where the way is broken."""
 
 import json
-from hashlib import md5
+from hashlib import md5, sha256
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,18 @@ def enter_repository(tmp_path_factory, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("repository")
+def test_hash_of_an_answer_leads_to_the_version_and_the_pull_request():
+    answered = sha256(find_blob(REMOTE, "main~1").read_bytes()).hexdigest()
+    git("commit", "--quiet", "--allow-empty", "--message", "Shorten the learning (#12)")
+    write_tag("model@v1.2.0", "HEAD")
+
+    assert describe_lineage("model", answered)["version"] == "v1.0.0"
+    assert describe_lineage("model", "v1.2.0")["pull_request"] == "#12"
+    with pytest.raises(MisuseError, match="no registered version and not HEAD has a model with the hash 000"):
+        describe_lineage("model", "0" * 64)
+
+
+@pytest.mark.usefixtures("repository")
 def test_lineage_leads_from_the_version_to_the_source_files():
     commit = git("rev-parse", "main~1")
     params = yaml.safe_load(git("show", "main~1:params.yaml"))
@@ -71,6 +83,7 @@ def test_lineage_leads_from_the_version_to_the_source_files():
             "date": git("show", "-s", "--format=%aI", commit),
             "subject": "Fit the first model",
         },
+        "pull_request": None,
         "params": {"train": params["train"]},
         "data": {
             "path": "data",

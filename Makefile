@@ -11,6 +11,7 @@ CHALLENGER ?=
 PREDICTIONS ?=
 LABELS ?=
 UNTIL ?=
+LOOP ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 # Idle threads of a fit sleep instead of spinning: on busy cores that is the difference of seconds and minutes.
@@ -85,8 +86,8 @@ test: .venv/installed ## Run the tests
 acceptance: .venv/installed ## Run the long tests: AWS on loopback, an image, fuzzing, a fork; needs Terraform
 	$(run) pytest -m acceptance --numprocesses auto --dist loadfile
 
-rehearse: bundle ## Bring the cloud up on loopback, deploy good and bad models under traffic; needs Terraform
-	@$(run) rehearsal.rehearse
+rehearse: bundle ## Play good and bad deploys on loopback, or with LOOP=1 drift and retraining; needs Terraform
+	@$(run) rehearsal.$(if $(LOOP),loop,rehearse)
 
 monitor: .venv/installed ## Judge production: PREDICTIONS=folder or address LABELS=the same [UNTIL=time]
 	@$(run) lifecycle.monitor --predictions '$(PREDICTIONS)' --labels '$(LABELS)' $(if $(UNTIL),--until '$(UNTIL)')

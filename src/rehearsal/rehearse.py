@@ -164,7 +164,6 @@ def end(world: World) -> None:
     timeline.say("no role was refused what it asked for")
     world.environment.take_down([world.outputs[f"{name}_bucket"] for name in ("bundles", "data", "logs")])
     timeline.say("staging destroyed, by a person")
-    print(f"\n{format_table(world.felt)}")
 
 
 def main(_argv: Sequence[str] | None = None) -> None:
@@ -176,6 +175,7 @@ def main(_argv: Sequence[str] | None = None) -> None:
         with serve_cloud(Path(folder) / "cloud", minute_seconds=MINUTE_SECONDS, seed=0) as cloud:
             world = rehearse(cloud, Path(folder), timeline)
             end(world)
+            print(f"\n{format_table(world.felt)}")
     timeline.close()
 
 

@@ -69,7 +69,7 @@ def ask(replay: Replay, contract: Contract, name: str) -> Iterator[dict[str, Any
     """Ask the handler in requests of many rows; give its log lines, each at the time of its row."""
     for first in range(0, len(replay.target), MAX_ROWS):
         rows = np.arange(first, min(first + MAX_ROWS, len(replay.target)))
-        body = json.dumps({"rows": list(_write_rows(replay, contract, rows))})
+        body = json.dumps({"rows": list(write_rows(replay, contract, rows))})
         event = {
             "rawPath": "/predict",
             "requestContext": {"http": {"method": "POST"}},
@@ -85,7 +85,7 @@ def ask(replay: Replay, contract: Contract, name: str) -> Iterator[dict[str, Any
                 yield {**line, "time": _write_time(replay.time[first + line["row"]])}
 
 
-def _write_rows(replay: Replay, contract: Contract, rows: np.ndarray) -> Iterator[dict[str, Any]]:
+def write_rows(replay: Replay, contract: Contract, rows: np.ndarray) -> Iterator[dict[str, Any]]:
     """Write rows as a request holds them."""
     kinds = {column.name: column.type for column in contract.known_at_start()}
     for row in rows:

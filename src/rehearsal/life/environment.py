@@ -31,7 +31,7 @@ from rehearsal.terraform import (
     run_terraform,
 )
 
-CALLER, DEPLOY, PLAN = f"{NAME}-caller", f"{NAME}-deploy-staging", f"{NAME}-plan"
+CALLER, DEPLOY, MONITOR, PLAN = (f"{NAME}-{role}" for role in ("caller", "deploy-staging", "monitor", "plan"))
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,13 @@ def bootstrap(cloud: Cloud, folder: Path, python: str, first: Path) -> Environme
 
 
 def make_caller(cloud: Cloud) -> None:
-    """Make a role for those who call the function."""
+    """Make a role for those who call the function, and know later what came true."""
     iam = open_client("iam", cloud.environment)
     function = f"arn:aws:lambda:{COMMON['region']}:{ACCOUNT}:function:{NAME}-staging:*"
-    statement = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": function}
-    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    labels = f"arn:aws:s3:::{NAME}-staging-logs-{ACCOUNT}/labels/*"
+    allowed = {"lambda:InvokeFunction": function, "s3:PutObject": labels}
+    statements = [{"Effect": "Allow", "Action": action, "Resource": what} for action, what in allowed.items()]
+    policy = {"Version": "2012-10-17", "Statement": statements}
     iam.create_role(RoleName=CALLER, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
     iam.put_role_policy(RoleName=CALLER, PolicyName="call", PolicyDocument=json.dumps(policy))
 

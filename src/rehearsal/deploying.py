@@ -29,6 +29,7 @@ def rehearse_deploy(stage: Stage) -> None:
     before = stage.remote.find("main")
     (stage.remote.clone / "infra/quick_override.tf").write_text(QUICK_ROOT, encoding="utf-8")
     call_git(stage.remote.clone, "add", "--force", "infra/quick_override.tf")
+    stage.remote.commit("Do not wait for AWS")
     change_main(stage, {"deploy": HASTE["deploy"]})
     merge(stage, "merge without an account", before, REHEARSED, {})
     stage.expect("the merged model is v1.0.0", list_tags(stage) == ["model@v1.0.0"])

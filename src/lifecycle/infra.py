@@ -155,7 +155,8 @@ def start(environment: str) -> None:
 def name_variables() -> list[str]:
     """Write the variables that no environment's file holds."""
     account, region = find_account()
-    born = {"bundle_file": str(BUNDLE.absolute())} if BUNDLE.exists() else {"bundle_key": NO_BUNDLE}
+    # From Terraform's folder on, so that the plan is the same wherever the repository lies.
+    born = {"bundle_file": f"../{BUNDLE}"} if BUNDLE.exists() else {"bundle_key": NO_BUNDLE}
     variables = {
         "account_id": account,
         "region": region,

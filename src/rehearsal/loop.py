@@ -142,8 +142,8 @@ def play_shadow(loop: Loop) -> None:
     timeline = loop.world.timeline
     timeline.begin("The retrained model serves as shadow")
     loop.say(loop.call(DEPLOYING, "lifecycle.github.versions", "register").strip())
-    loop.call(DEPLOYING, "dvc", "pull", "out/model.onnx", "data.dvc")
-    loop.call(DEPLOYING, "dvc", "repro", "prepare")
+    loop.call(DEPLOYING, "dvc", "pull", "out/model.onnx")
+    loop.call(DEPLOYING, "lifecycle.reproduce", "--prepare")
     loop.say(loop.call(DEPLOYING, "lifecycle.gate").strip().splitlines()[-1].strip())
     loop.call(BY_HAND, "lifecycle.bundle", "--challenger", RETRAINED)
     deploy(loop, f"{FIRST} with {RETRAINED}")

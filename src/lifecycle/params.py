@@ -206,15 +206,19 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         Naming the first key that is missing, unknown or of a wrong type, its value and what was expected.
     """
     try:
-        raw = yaml.safe_load(path.read_bytes())
+        return parse_params(path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise MisuseError(f"{path} is missing; start in the folder that holds it.") from error
-    except yaml.YAMLError as error:
-        raise MisuseError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+
+
+def parse_params(content: bytes, where: str) -> Params:
+    """Check parameters that stand in no file yet, as `read_params` does; ``where`` is what a fault is said of."""
     try:
-        return _check_params(raw)
+        return _check_params(yaml.safe_load(content))
+    except yaml.YAMLError as error:
+        raise MisuseError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        raise MisuseError(f"{path}: {describe_error(error)}") from error
+        raise MisuseError(f"{where}: {describe_error(error)}") from error
 
 
 def _check_params(raw: Any) -> Params:

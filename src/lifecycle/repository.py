@@ -92,7 +92,7 @@ def read_git(*arguments: str) -> str:
     MisuseError
         If Git cannot work here at all.
     """
-    done = _run_git(*arguments)
+    done = run_git(*arguments)
     if done.returncode == GIT_FATAL:
         fault = _join_lines(done.stderr.decode(errors="replace"))
         raise MisuseError(f"Git cannot read {Path.cwd()}: {fault}. Start in a folder of a Git repository.")
@@ -107,7 +107,7 @@ def read_at(revision: str, path: str) -> bytes | None:
     MisuseError
         If there is no such revision.
     """
-    done = _run_git("cat-file", "blob", f"{revision}:./{path}")
+    done = run_git("cat-file", "blob", f"{revision}:./{path}")
     if done.returncode == 0:
         return done.stdout
     require_revision(revision)
@@ -116,7 +116,7 @@ def read_at(revision: str, path: str) -> bytes | None:
 
 def is_unchanged_since(revision: str, path: str) -> bool:
     """Tell whether a file or folder is what it was at a revision."""
-    return _run_git("diff", "--quiet", revision, "--", path).returncode == 0
+    return run_git("diff", "--quiet", revision, "--", path).returncode == 0
 
 
 def read_yaml_at(revision: str | None, path: str) -> dict[str, Any]:
@@ -342,7 +342,7 @@ def _measure_blob(stores: list[Any], md5: str) -> int | None:
     return None
 
 
-def _run_git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+def run_git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     """Run Git in the working folder."""
     return subprocess.run(["git", *arguments], capture_output=True, check=False)
 

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -71,18 +71,42 @@ def prepare_rows() -> tuple[str, ...]:
 
 
 def _run_dvc(*arguments: str) -> tuple[str, ...]:
-    """Run DVC, with this Python for its stages; show what it prints, and return the stages that it ran."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "dvc", *arguments]
+    """Run DVC, show what it prints, and return the stages that it ran."""
     ran = []
+    for line in stream_dvc(*arguments):
+        print(line, end="", flush=True)
+        if stage := find_stage(line):
+            ran.append(stage)
+    return tuple(ran)
+
+
+def stream_dvc(*arguments: str, **variables: str) -> Iterator[str]:
+    """Run DVC, with this Python for its stages, and give the lines that it prints.
+
+    Parameters
+    ----------
+    *arguments : str
+        DVC's.
+    **variables : str
+        Of the environment, beside those of this process.
+
+    Raises
+    ------
+    RefusedError
+        If DVC or a stage fails.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "dvc", *arguments]
+    environment = {**os.environ, **variables, "PATH": path}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        for line in process.stdout or ():
-            print(line, end="", flush=True)
-            if line.startswith(RUNNING):
-                ran.append(line.removeprefix(RUNNING).partition("'")[0])
+        yield from process.stdout or ()
     if process.returncode:
         raise RefusedError(f"dvc {' '.join(arguments)} failed; what DVC and the stage said stands above.")
-    return tuple(ran)
+
+
+def find_stage(line: str) -> str | None:
+    """Find the stage that a line of DVC's says to run, if it does."""
+    return line.removeprefix(RUNNING).partition("'")[0] if line.startswith(RUNNING) else None
 
 
 def check_lock(base: str, tolerance: float) -> LockCheck:

@@ -12,6 +12,10 @@ PREDICTIONS ?=
 LABELS ?=
 UNTIL ?=
 LOOP ?=
+SET ?=
+NAME ?=
+JOBS ?=
+BRANCH ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 # Idle threads of a fit sleep instead of spinning: on busy cores that is the difference of seconds and minutes.
@@ -19,10 +23,10 @@ export OMP_WAIT_POLICY := PASSIVE
 run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor status compare
+.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor status compare experiment experiments
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/installed ## Make the virtual environment .venv from requirements.lock
 
@@ -34,6 +38,12 @@ install: .venv/installed ## Make the virtual environment .venv from requirements
 pipeline: .venv/installed ## Pull the data, reproduce what changed, show the metrics and the gate's verdict
 	@$(run) lifecycle.reproduce
 	@$(run) lifecycle.gate $(if $(BASE),--base '$(BASE)')
+
+experiment: .venv/installed ## Try settings in a copy: SET="train.seed=1,2" [NAME=name] [JOBS=2]; BRANCH=name makes one a branch
+	@$(run) lifecycle.experiment $(if $(BRANCH),branch '$(BRANCH)',run --set '$(SET)' $(if $(NAME),--name '$(NAME)') $(if $(JOBS),--jobs '$(JOBS)'))
+
+experiments: .venv/installed ## Show the experiments beside the champion, best first
+	@$(run) lifecycle.experiment list
 
 data: .venv/installed ## Bring months in: MONTHS=2024-01,2024-02 [SOURCE=folder or address]
 	@$(run) lifecycle.pull

@@ -1,0 +1,105 @@
+"""Make an experiment a branch: one commit, ready for a pull request; the working folder stays as it is."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+
+from lifecycle.comparison.changes import flatten
+from lifecycle.comparison.snapshot import PARAMS
+from lifecycle.errors import MisuseError, RefusedError
+from lifecycle.experiments.settings import Settings, edit_params
+from lifecycle.experiments.table import Experiment
+from lifecycle.repository import read_at, read_git, resolve_revision, run_git
+
+LOCAL_CONFIG = Path(".dvc/config.local")
+
+
+def make_branch(experiment: Experiment, branch: str) -> None:
+    """Commit an experiment to a new branch, and push the bytes that its dvc.lock names to DVC's remote.
+
+    A remote within the repository is part of the commit.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    branch : str
+        Of a name that is free.
+
+    Raises
+    ------
+    MisuseError
+        If there is a branch of this name, or Git takes no such name.
+    RefusedError
+        If the bytes cannot be pushed. There is then no branch.
+    """
+    if resolve_revision(f"refs/heads/{branch}"):
+        raise MisuseError(f"there is a branch {branch!r} already; delete it, or name another one with --to.")
+    if run_git("check-ref-format", "--branch", branch).returncode:
+        raise MisuseError(f"{branch!r} is no name of a branch; name another one with --to.")
+    with _check_out(experiment.commit) as folder:
+        _restore_form(experiment.commit, folder / PARAMS)
+        _share_cache(folder)
+        _run(folder, sys.executable, "-m", "dvc", "push", "--quiet")
+        _run(folder, "git", "add", "--all", "--", ".")
+        _run(folder, "git", "commit", "--quiet", "--amend", "--no-edit", "--no-verify")
+        # Last, so that nothing is left of a failure.
+        _run(folder, "git", "branch", "--no-track", branch, "HEAD")
+
+
+@contextmanager
+def _check_out(commit: str) -> Iterator[Path]:
+    """Check a commit out beside the working folder, and give the folder in it that corresponds to this one."""
+    with TemporaryDirectory(prefix="experiment-") as temporary:
+        root = Path(temporary).resolve() / "copy"
+        _run(Path(), "git", "worktree", "add", "--quiet", "--detach", str(root), commit)
+        try:
+            yield root / read_git("rev-parse", "--show-prefix").strip()
+        finally:
+            run_git("worktree", "remove", "--force", str(root))
+
+
+def _restore_form(commit: str, path: Path) -> None:
+    """Write params.yaml as people did: DVC loses its form when it sets a value."""
+    former = read_at(f"{commit}^", PARAMS) or b""
+    content = path.read_bytes()
+    values = yaml.safe_load(content)
+    before = flatten(yaml.safe_load(former))
+    changed = {key: find_value(values, key) for key, text in flatten(values).items() if before.get(key) != text}
+    try:
+        edited = edit_params(former, changed)
+    except MisuseError:
+        # Keys were added by hand; then DVC's form stays.
+        return
+    if yaml.safe_load(edited) == values:
+        path.write_bytes(edited)
+
+
+def find_value(values: Settings, key: str) -> object:
+    """Find the value of a dotted key."""
+    value: object = values
+    for part in key.split("."):
+        value = value[part] if isinstance(value, dict) else None
+    return value
+
+
+def _share_cache(folder: Path) -> None:
+    """Let DVC in a copy find this clone's cache and its remotes' local settings."""
+    if LOCAL_CONFIG.is_file():
+        shutil.copy(LOCAL_CONFIG, folder / LOCAL_CONFIG)
+    cache = _run(Path(), sys.executable, "-m", "dvc", "cache", "dir").strip()
+    _run(folder, sys.executable, "-m", "dvc", "cache", "dir", "--quiet", "--local", str(Path(cache).resolve()))
+
+
+def _run(folder: Path, *command: str) -> str:
+    """Run a command in a folder."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = " ".join(f"{done.stderr} {done.stdout}".split())
+        raise RefusedError(f"{' '.join(command[-3:])} failed: {said} No branch was made.")
+    return done.stdout

@@ -170,7 +170,7 @@ def run_plan(plan: Plan, prefix: bool = False) -> None:
         raise RefusedError(f"DVC kept no result of {plan.name}; what it said stands above.")
     with take_turn():
         write_note(commit, seconds, ran)
-    print(f"{plan.name}: {seconds:.1f} s; ran: {', '.join(ran) or 'nothing'}", flush=True)
+    print(f"{plan.name}: ran {', '.join(ran) or 'nothing'} in {seconds:.1f} s", flush=True)
 
 
 def run_plans(plans: Sequence[Plan], jobs: int) -> None:

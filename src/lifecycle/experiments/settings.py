@@ -15,7 +15,7 @@ from lifecycle.errors import MisuseError
 Settings = dict[str, Any]
 # What Git takes in the name of a branch, as far as it reads well; the longest fits a table of 80 columns.
 NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
-LONGEST_NAME = 32
+LONGEST_NAME = 36
 HASH_LENGTH = 6
 
 
@@ -121,10 +121,14 @@ def choose_name(settings: Mapping[str, Any], taken: Collection[str], given: str 
     """Name an experiment by what it sets, or by a name that was given and a number; never as another one."""
     said = "-".join(f"{key.rpartition('.')[2]}-{value}" for key, value in settings.items())
     name = given or re.sub(r"(?:[^\w.-]|\.{2,})+", "-", said, flags=re.ASCII).strip("-._") or "uncommitted"
-    # Room for the number behind it.
-    longest = LONGEST_NAME - 3
-    if len(name) > longest:
+    if len(name) > LONGEST_NAME:
         digest = hashlib.sha256(json.dumps(settings, default=str).encode()).hexdigest()[:HASH_LENGTH]
-        name = f"{name[: longest - HASH_LENGTH - 1].rstrip('-._')}-{digest}"
-    numbered = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
+        name = f"{_cut(name, HASH_LENGTH + 1)}-{digest}"
+    numbers = range(2, len(taken) + 3)
+    numbered = (name, *(f"{_cut(name, len(str(number)) + 1)}-{number}" for number in numbers))
     return next(candidate for candidate in numbered if candidate not in taken)
+
+
+def _cut(name: str, room: int) -> str:
+    """Cut a name so that there is room behind it."""
+    return name[: LONGEST_NAME - room].rstrip("-._")

@@ -92,15 +92,16 @@ def format_experiments(
     sides += [(experiment, read_snapshot(experiment.commit)) for experiment in experiments]
     sign = 1 if is_lower_better(metric) else -1
     sides.sort(key=lambda side: sign * side[1].metrics.get(metric, {}).get("value", sign * inf))
-    rows = [("experiment", "value", f"{format_share(share)} interval", "vs champion", "seconds")]
+    rows = [("experiment", "value", f"{format_share(share)} interval", "vs champion")]
     rows += [_list_cells(experiment, here, base, metric) for experiment, here in sides]
     header, *lines = align_columns(rows)
     direction = "lower" if sign > 0 else "higher"
-    text = [f"{metric}: {direction} is better; best first. Champion: {title}", "", header[:WIDTH]]
+    said = f"{metric}: {direction} is better; best first. Champion: {title}"
+    text = [*textwrap.wrap(said, WIDTH), "", header[:WIDTH]]
     for line, (experiment, here) in zip(lines, sides, strict=True):
         text.append(line[:WIDTH])
         if experiment:
-            said = f"{_describe_difference(base, here)}; ran: {', '.join(experiment.ran) or 'nothing'}"
+            said = f"{_describe_difference(base, here)}; {_describe_run(experiment)}"
             text += textwrap.wrap(said, WIDTH, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(text)
 
@@ -109,10 +110,16 @@ def _list_cells(experiment: Experiment | None, here: Snapshot, base: Snapshot, m
     """Write the cells of one row."""
     figures = here.metrics.get(metric) or {}
     low, high = (format_number(figures.get(end)) for end in ("low", "high"))
-    seconds = f"{experiment.seconds:.1f}" if experiment and experiment.seconds is not None else ""
     name = experiment.name if experiment else "* champion"
     against = _describe_gain(here, base, metric) if experiment else ""
-    return name, format_number(figures.get("value")), f"{low} to {high}", against, seconds
+    return name, format_number(figures.get("value")), f"{low} to {high}", against
+
+
+def _describe_run(experiment: Experiment) -> str:
+    """Say which stages ran, and how long all took."""
+    if experiment.seconds is None:
+        return "run by another command"
+    return f"ran {', '.join(experiment.ran) or 'nothing'} in {experiment.seconds:.1f} s"
 
 
 def _describe_gain(here: Snapshot, base: Snapshot, metric: str) -> str:

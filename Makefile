@@ -15,6 +15,8 @@ LOOP ?=
 SET ?=
 NAME ?=
 JOBS ?=
+TRIALS ?=
+BUDGET ?=
 BRANCH ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
@@ -24,6 +26,7 @@ run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor status compare experiment experiments
+.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor status compare tune
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -104,6 +107,10 @@ monitor: .venv/installed ## Judge production: PREDICTIONS=folder or address LABE
 
 compare: .venv/installed ## Champion or challenger, by live labels: PREDICTIONS=folder or address LABELS=the same
 	@$(run) lifecycle.compare --predictions '$(PREDICTIONS)' --labels '$(LABELS)'
+
+tune: .venv/installed ## Search for better hyperparameters: TRIALS=40 or BUDGET=10m [BRANCH=where params.yaml is changed]
+	@$(run) lifecycle.reproduce
+	@$(run) lifecycle.tune $(if $(TRIALS),--trials '$(TRIALS)') $(if $(BUDGET),--budget '$(BUDGET)') $(if $(BRANCH),--branch '$(BRANCH)')
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
 	@$(run) dvc pull -q out/model.onnx out/model.joblib && env -u OMP_WAIT_POLICY $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')

@@ -155,6 +155,14 @@ class RetrainParams(Section):
     merge_margin: float | None = Field(ge=0)
 
 
+class TuneParams(Section):
+    """How hyperparameters are searched."""
+
+    seed: int
+    workers: int | None = Field(gt=0)
+    startup_trials: int = Field(gt=0)
+
+
 class StatusParams(Section):
     """How far back the status page looks; GitHub lists a hundred at a time."""
 
@@ -182,6 +190,7 @@ class Params(Section):
     monitor: MonitorParams
     retrain: RetrainParams
     status: StatusParams
+    tune: TuneParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

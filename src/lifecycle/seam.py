@@ -19,6 +19,7 @@ class Domain(Protocol):
     # pylint: disable=invalid-name  # the seam's constants are upper case in the domain
     CONTRACT: dict[str, Any]
     METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]]
+    SPACE: dict[str, dict[str, Any]]
     Hyperparameters: type
     derive_columns: Callable[[Columns], Columns]
     compute_features: Callable[[Columns], Columns]

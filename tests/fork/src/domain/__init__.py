@@ -15,6 +15,7 @@ _SEAM = {
     "model": ("build_model",),
     "metrics": ("METRICS",),
     "sample": ("generate_month",),
+    "space": ("SPACE",),
 }
 
 

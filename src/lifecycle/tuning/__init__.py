@@ -1,0 +1,1 @@
+"""The parts of the search for hyperparameters: its space, its workers, its journal, and what came of it."""

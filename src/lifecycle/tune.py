@@ -149,7 +149,7 @@ def rank_importance(study: optuna.Study, plan: Plan) -> dict[str, float]:
     part = optuna.create_study(direction=study.direction)
     part.add_trials(alike)
     ranked = get_param_importances(part, evaluator=FanovaImportanceEvaluator(seed=plan.params.seed))
-    return {name: round_figure(share) for name, share in ranked.items()}
+    return {name: round_figure(share) for name, share in ranked.items() if share > 0}
 
 
 def compare_choices(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:

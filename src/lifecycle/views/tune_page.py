@@ -55,7 +55,8 @@ def count_trials(report: Report) -> str:
 def _write_figures(report: Report) -> str:
     """Write the first metric over the folds and on the test rows."""
     folds = align_numbers([None, report["default"]["folds"], report["winner"]["folds"]])
-    test = align_numbers([report["test"][name] for name in ("baseline", "default", "winner")])
+    # Each by itself: beside the baseline's decimals, default and winner would often look the same.
+    test = [format_number(report["test"][name]) for name in ("baseline", "default", "winner")]
     arrow = "↓" if is_lower_better(report["metric"]) else "↑"
     rows = [list(row) for row in zip(("baseline", "default", "winner"), folds, test, strict=True)]
     return write_table("lrr", [f"{quote_code(report['metric'])} {arrow}", "over the folds", "on the test rows"], rows)
@@ -129,7 +130,7 @@ def format_tune(report: Report) -> str:
     """Write the figures and the sentence for a terminal of 80 columns."""
     names = ("baseline", "default", "winner")
     folds = align_numbers([None, report["default"]["folds"], report["winner"]["folds"]])
-    test = align_numbers([report["test"][name] for name in names])
+    test = [format_number(report["test"][name]) for name in names]
     rows = [[report["metric"], "folds", "test"], *(list(row) for row in zip(names, folds, test, strict=True))]
     changed = {
         name: value

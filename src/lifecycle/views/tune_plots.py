@@ -54,7 +54,7 @@ def draw_history(trials: list[Row], report: Report) -> Spec:
         best = better(best, trial["value"])
         values.append({"minutes": trial["at_seconds"] / 60, "value": trial["value"], "best": best})
     x = encode_number("minutes", "minutes of search")
-    title = f"{report['metric'].replace('_', ' ')} over the folds"
+    title = report["metric"].replace("_", " ")
     line = {
         "mark": {"type": "line", "color": BLUE, "interpolate": "step-after"},
         "encoding": {"x": x, "y": _encode("best", title)},
@@ -65,7 +65,7 @@ def draw_history(trials: list[Row], report: Report) -> Spec:
         f"The best of {len(report['trials'])} trials has {format_number(best)} over the folds",
         "Dots: trials that ran to their end. Line: the best so far. Dashes: the default.",
         {"data": {"values": values}, "layer": [rule, line, dots]},
-        height=260,
+        height=300,
     )
 
 
@@ -77,13 +77,13 @@ def draw_cost(trials: list[Row], report: Report) -> Spec:
     ]
     colour = {"condition": {"test": "datum.winner", "value": ORANGE}, "value": BLUE}
     x = encode_number("seconds", "seconds of fitting, all folds")
-    y = _encode("value", f"{report['metric'].replace('_', ' ')} over the folds")
+    y = _encode("value", report["metric"].replace("_", " "))
     seconds = next(row["seconds"] for row in values if row["winner"])
     return frame_plot(
         f"The winner's fits took {format_number(seconds)} seconds",
         "Orange: the winner. Blue: the other trials that ran to their end.",
         {"data": {"values": values}, "mark": DOT, "encoding": {"x": x, "y": y, "color": colour}},
-        height=260,
+        height=300,
     )
 
 

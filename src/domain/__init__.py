@@ -17,6 +17,7 @@ _SEAM = {
     "build_model": "model",
     "METRICS": "metrics",
     "generate_month": "sample",
+    "SPACE": "space",
 }
 
 

@@ -1,16 +1,21 @@
-"""The unfitted model: target-encoded zones and gradient-boosted trees."""
+"""The unfitted model: target-encoded zones, and a regressor of one of three families."""
 
+from sklearn.base import RegressorMixin
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import TargetEncoder
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, TargetEncoder
 
 from domain.hyperparameters import Hyperparameters
 
 # Zones are seen twice: as the mean duration of their trips, and as numbers (neighbours often have close ones).
 ENCODED = ("pickup_zone", "dropoff_zone", "zone_pair")
 ENCODER_FOLDS = 5
+# Of random trees: more are hardly better, and each makes the model larger.
+RANDOM_TREES = 100
 
 
 def build_model(features: tuple[str, ...], hyperparameters: Hyperparameters, seed: int) -> Pipeline:
@@ -33,8 +38,31 @@ def build_model(features: tuple[str, ...], hyperparameters: Hyperparameters, see
     folds = KFold(ENCODER_FOLDS, shuffle=True, random_state=seed)
     encoded = [features.index(name) for name in ENCODED]
     numbers = [index for index, name in enumerate(features) if name != "zone_pair"]
-    columns = ColumnTransformer([("encoded", TargetEncoder(cv=folds), encoded), ("numbers", "passthrough", numbers)])
-    trees = HistGradientBoostingRegressor(
+    transformed = "passthrough" if hyperparameters.family == "boosted_trees" else fill_and_scale()
+    columns = ColumnTransformer(
+        [("encoded", TargetEncoder(cv=folds), encoded), ("numbers", transformed, numbers)],
+    )
+    return Pipeline([("columns", columns), ("regressor", build_regressor(hyperparameters, seed))])
+
+
+def fill_and_scale() -> Pipeline:
+    """Build the step for families that take no missing numbers; a number outside of training's range is cut to it."""
+    return make_pipeline(SimpleImputer(strategy="median"), MinMaxScaler(clip=True))
+
+
+def build_regressor(hyperparameters: Hyperparameters, seed: int) -> RegressorMixin:
+    """Build the regressor of the family that the hyperparameters name."""
+    if hyperparameters.family == "linear":
+        return Ridge(alpha=hyperparameters.penalty)
+    if hyperparameters.family == "random_trees":
+        return ExtraTreesRegressor(
+            n_estimators=RANDOM_TREES,
+            max_leaf_nodes=hyperparameters.max_leaf_nodes,
+            min_samples_leaf=hyperparameters.min_samples_leaf,
+            max_features=hyperparameters.max_features,
+            random_state=seed,
+        )
+    return HistGradientBoostingRegressor(
         learning_rate=hyperparameters.learning_rate,
         max_iter=hyperparameters.max_iter,
         max_leaf_nodes=hyperparameters.max_leaf_nodes,
@@ -43,4 +71,3 @@ def build_model(features: tuple[str, ...], hyperparameters: Hyperparameters, see
         early_stopping=False,
         random_state=seed,
     )
-    return Pipeline([("columns", columns), ("trees", trees)])

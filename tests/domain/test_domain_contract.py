@@ -110,7 +110,7 @@ def test_every_derived_column_is_derived() -> None:
     assert set(derived) == {column["name"] for column in CONTRACT["columns"] if column.get("derived")}
 
 
-@pytest.mark.parametrize("name", ["CONTRACT", "METRICS", "Hyperparameters", "generate_month", "build_model"])
+@pytest.mark.parametrize("name", ["CONTRACT", "METRICS", "SPACE", "Hyperparameters", "generate_month", "build_model"])
 def test_seam_exports_the_name(name: str) -> None:
     assert getattr(domain, name) is not None
 

@@ -1,6 +1,7 @@
 """The model on the sample's months: reproducible, better than the mean, and longer for farther trips."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,22 @@ from domain.features import LONGEST_ROUTE_MILES, compute_features
 from domain.hyperparameters import Hyperparameters
 from domain.model import build_model
 from domain.sample import generate_month
+from domain.space import SPACE
+from lifecycle.predictor import Predictor
+from lifecycle.train import check_parity, convert_model, list_parity_rows
 
 Rows = tuple[dict[str, np.ndarray], np.ndarray]
 
 SEED = 3
-QUICK = Hyperparameters(learning_rate=0.2, max_iter=40, max_leaf_nodes=15, min_samples_leaf=20, max_features=0.5)
+QUICK = Hyperparameters(
+    family="boosted_trees",
+    learning_rate=0.2,
+    max_iter=40,
+    max_leaf_nodes=15,
+    min_samples_leaf=20,
+    max_features=0.5,
+    penalty=1.0,
+)
 
 
 def read_month(month: str) -> Rows:
@@ -106,6 +118,23 @@ def test_rush_hour_takes_longer_than_the_night(model: Pipeline, test: Rows) -> N
     )
 
     assert rush.mean() > 1.2 * night.mean()
+
+
+@pytest.mark.parametrize("family", SPACE["family"]["choices"])
+def test_every_family_converts_and_leaves_less_than_half_of_the_variance(
+    family: str, train: Rows, test: Rows
+) -> None:
+    features = tuple(compute_features(train[0]))
+    model = build_model(features, replace(QUICK, family=family), seed=0)
+    X, minutes = (np.concatenate([stack_features(rows[0]) for rows in (train, test)])), (train[1], test[1])
+    past = X[: minutes[0].size].astype(np.float32), minutes[0].astype(np.float32)
+
+    fitted = model.fit(*past)
+    predictor = Predictor(convert_model(fitted, features))
+
+    check_parity(fitted, predictor, list_parity_rows(past[0], seed=0), 0.001)
+    error = np.mean((predictor.predict(X[minutes[0].size :].astype(np.float32)) - minutes[1]) ** 2)
+    assert error < 0.5 * np.mean((train[1].mean() - minutes[1]) ** 2)
 
 
 def test_unseen_zones_and_missing_values_are_predicted(model: Pipeline, test: Rows) -> None:

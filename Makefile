@@ -25,8 +25,7 @@ export OMP_WAIT_POLICY := PASSIVE
 run := .venv/bin/python -m
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor status compare experiment experiments
-.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor status compare tune
+.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor status compare experiment experiments tune
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile

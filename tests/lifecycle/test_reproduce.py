@@ -47,6 +47,7 @@ def test_lock_without_its_inputs_is_stale_and_the_command_is_told(workspace: Pat
     assert (code, found["state"], found["ran"]) == (0, FRESH, ["evaluate"])
 
 
+@pytest.mark.acceptance
 def test_metrics_that_the_lock_does_not_name_are_found_out(workspace: Path) -> None:
     run_git(workspace, "checkout", "--quiet", "-b", "change")
     metrics = json.loads((workspace / "out/metrics.json").read_text())

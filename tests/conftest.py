@@ -23,6 +23,14 @@ PACKAGE = "parts"
 collect_ignore = ["fork"]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count what needs two trained models among the tests that take long."""
+    for item in items:
+        if "rivals" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.acceptance)
+
+
 def run_command(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder with that folder's code."""
     environment = {

@@ -246,6 +246,7 @@ def hash_folder(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
+@pytest.mark.acceptance
 def test_ingest_that_is_killed_changes_nothing_and_ends_well_the_next_time(workspace, trained, tmp_path) -> None:
     params = read_params()
     path = write_month(tmp_path / "source", params, keep)
@@ -280,6 +281,7 @@ def test_ingest_that_is_killed_changes_nothing_and_ends_well_the_next_time(works
     assert not list(Path("out/incoming").iterdir())
 
 
+@pytest.mark.acceptance
 def test_prepare_that_is_killed_ends_well_the_next_time(workspace) -> None:
     before = {name: hash_folder(Path("out", name)) for name in ("train", "test")}
     force = ("dvc", "repro", "--force", "--single-item", "prepare")

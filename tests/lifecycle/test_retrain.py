@@ -23,6 +23,8 @@ from lifecycle.retrain import NothingToDoError, check_pace, find_horizon, list_c
 from rehearsal.github import Repository, serve_github
 from tests.tools import require_tool
 
+pytestmark = pytest.mark.acceptance
+
 NAME = "inspections_{month}.parquet"
 # The newest month of tests/fork is 2025-03.
 NEW = NAME.format(month="2025-04")

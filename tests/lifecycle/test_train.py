@@ -103,6 +103,7 @@ def test_folds_go_forward_in_time() -> None:
     assert all(fold["mean_absolute_error"] < 0.2 for fold in folds)
 
 
+@pytest.mark.acceptance
 def test_same_model_converts_to_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     """The converter uses sets of strings, whose order is another one in each process."""
     script = (

@@ -173,7 +173,9 @@ def fixture_image(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 def build(repository: Path) -> str:
     """Build the image of a repository's bundle, as `make image` does once the bundle is there."""
     python = f"run={' '.join(as_root(sys.executable))} -m"
-    return run_command(repository, "make", "--old-file=bundle", "image", "FROM=localhost/base", python).stdout
+    return run_command(
+        repository, "make", "--no-print-directory", "--old-file=bundle", "image", "FROM=localhost/base", python
+    ).stdout
 
 
 @contextmanager

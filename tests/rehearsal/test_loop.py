@@ -17,12 +17,12 @@ from lifecycle.errors import MisuseError
 from lifecycle.params import Params, read_params
 from lifecycle.sample import mark_sample
 from rehearsal.cloud.monitoring import Delivery
-from rehearsal.cloud.server import serve_cloud
+from rehearsal.cloud.server import Cloud, serve_cloud
 from rehearsal.commands import BY_HAND, DEPLOYING, MONITORING, RETRAINING, stands_in
 from rehearsal.life.callers import ROWS, Callers
 from rehearsal.life.months import Months, unmark
 from rehearsal.life.turns import Turn, format_turns, is_surely_better, read_turn
-from tests.rehearsal.clouds import create_function, make_client
+from tests.rehearsal.clouds import create_function, make_client, wait_for
 
 ROOT = Path(__file__).parents[2]
 TURN = Turn("retrained", "v1.10.0", 1234, 12345, 12.345, 12.123, 12.456, 12.345, "degraded")
@@ -101,7 +101,8 @@ def test_labels_are_told_under_the_ids_that_callers_asked_with(tmp_path: Path) -
         callers = Callers(functions, store, target, contract)
 
         asked = callers.ask(replay, "month")
-        cloud.deliver_predictions()
+        # A function's lines arrive a moment after its answer.
+        wait_for(lambda: count_delivered(cloud, store) == ROWS + 3)
         callers.tell(replay, "month")
 
         predictions, labels = (read_lines(store, kind) for kind in ("predictions", "labels"))
@@ -113,9 +114,17 @@ def test_labels_are_told_under_the_ids_that_callers_asked_with(tmp_path: Path) -
     }
 
 
+def count_delivered(cloud: Cloud, store: Any) -> int:
+    """Deliver what was predicted, and count what lies in the bucket by now."""
+    cloud.deliver_predictions()
+    return len(read_lines(store, "predictions"))
+
+
 def read_lines(store: Any, kind: str) -> list[dict[str, Any]]:
     """Read the lines of today's objects of a kind."""
-    listed = store.list_objects_v2(Bucket="logs", Prefix=f"{kind}/day={datetime.now(UTC):%Y-%m-%d}/")["Contents"]
+    listed = store.list_objects_v2(Bucket="logs", Prefix=f"{kind}/day={datetime.now(UTC):%Y-%m-%d}/").get(
+        "Contents", []
+    )
     bodies = [store.get_object(Bucket="logs", Key=found["Key"])["Body"].read() for found in listed]
     return [json.loads(line) for body in bodies for line in gzip.decompress(body).splitlines()]
 

@@ -31,6 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.acceptance)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def fixture_fresh_session() -> None:
+    """Let no module meet the keys with which another one opened its clients."""
+    if boto3 := sys.modules.get("boto3"):
+        boto3.DEFAULT_SESSION = None
+
+
 def run_command(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder with that folder's code."""
     environment = {

@@ -116,7 +116,7 @@ def write_command(path: Path, event: Event, world: World, scratch: Path) -> list
         "event.json": event.payload,
         "env.yml": {**describe_run(event, world), **world.env},
         "secrets.yml": {"GITHUB_TOKEN": "a-token-that-opens-nothing", **world.secrets},
-        "vars.yml": world.variables,
+        "vars.yml": dict(world.variables),
         "inputs.yml": {},
     }
     for name, content in files.items():

@@ -21,7 +21,7 @@ from lifecycle.comparison.snapshot import PARAMS, Snapshot, read_snapshot
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.experiments.branch import make_branch
 from lifecycle.experiments.settings import Settings, check_name, choose_name, edit_params, parse_settings, write_value
-from lifecycle.experiments.table import Experiment, format_experiments, list_experiments, write_note
+from lifecycle.experiments.table import Experiment, format_experiments, keep_run, list_experiments
 from lifecycle.metrics import load_metrics
 from lifecycle.params import Params, parse_params, read_params
 from lifecycle.paths import ROWS, TEST
@@ -169,7 +169,7 @@ def run_plan(plan: Plan, prefix: bool = False) -> None:
     if commit is None:
         raise RefusedError(f"DVC kept no result of {plan.name}; what it said stands above.")
     with take_turn():
-        write_note(commit, seconds, ran)
+        keep_run(commit, seconds, ran)
     print(f"{plan.name}: ran {', '.join(ran) or 'nothing'} in {seconds:.1f} s", flush=True)
 
 

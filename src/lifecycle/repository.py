@@ -114,6 +114,20 @@ def read_at(revision: str, path: str) -> bytes | None:
     return None
 
 
+def write_note(reference: str, commit: str, text: str, *how: str) -> None:
+    """Write a Git note on a commit; ``how`` is Git's: append, or add and --force.
+
+    Raises
+    ------
+    RefusedError
+        If Git cannot write it.
+    """
+    done = run_git("notes", f"--ref={reference}", *how, "--message", text, commit)
+    if done.returncode:
+        fault = _join_lines(done.stderr.decode(errors="replace"))
+        raise RefusedError(f"the note in {reference} was not written: {fault}.")
+
+
 def is_unchanged_since(revision: str, path: str) -> bool:
     """Tell whether a file or folder is what it was at a revision."""
     return run_git("diff", "--quiet", revision, "--", path).returncode == 0

@@ -8,8 +8,7 @@ import argparse
 import hashlib
 import json
 import re
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

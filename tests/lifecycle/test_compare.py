@@ -380,7 +380,9 @@ def test_note_that_git_cannot_write_is_told_and_leaves_no_file(folder: Path) -> 
 
     done = run_python(folder, "lifecycle.compare", *LOGS, check=False)
 
-    assert done.returncode == 1 and done.stderr.startswith("RefusedError: the decision was not written: ")
+    assert done.returncode == 1 and done.stderr.startswith(
+        "RefusedError: the note in refs/notes/decisions was not written: "
+    )
     assert len(done.stderr.splitlines()) == 1 and not (folder / DECISION).exists()
 
 

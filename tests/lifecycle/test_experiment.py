@@ -63,6 +63,12 @@ def test_setting_a_value_leaves_form_and_comments() -> None:
     assert edited.startswith(b"train: # why\n  rate: 0.25 # a share\n  names: [a, b]\n  # Of a tree.\n  depth:\n")
 
 
+def test_key_of_another_section_and_a_section_on_one_line_stay_whole() -> None:
+    edited = edit_params(b"train: {rate: 1, depth: 7}\ngate:\n  rate: 3\n", {"train.rate": 2.5})
+
+    assert edited == b"train: {rate: 2.5, depth: 7}\ngate:\n  rate: 3\n"
+
+
 @pytest.mark.parametrize(
     ("key", "said"),
     [("train.rat", "has no 'rat' there; it has rate, names"), ("train", "is a section"), ("note.x", "has no 'x'")],

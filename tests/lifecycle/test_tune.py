@@ -27,14 +27,11 @@ from lifecycle.params import read_params
 from lifecycle.paths import TEST, TRAIN, TUNE, TUNE_JOURNAL
 from lifecycle.seam import Domain
 from lifecycle.tune import main, name_search, parse_time, parse_trials
-from lifecycle.tuning.branch import change_params as change_text
 from lifecycle.tuning.outcome import AS_GOOD, BASELINE, BETTER, DEFAULT, WORSE, decide
 from lifecycle.tuning.search import Plan, open_journal
 from lifecycle.tuning.space import read_space, suggest_values
 from lifecycle.tuning.workers import Setting
 from lifecycle.views.markdown import escape_text
-
-WINNER = {"penalty": 2.5, "max_iter": 100}
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,7 @@ def test_sentence_says_no_more_than_the_test_rows(
     [
         ([], "neither trials nor a time is given; expected TRIALS=40 or BUDGET=10m."),
         (["--trials", "0"], "TRIALS is '0'; expected a whole number above 0, such as 40."),
-        (["--trials", "2", "--branch", "main"], "there is a branch 'main'; name another one"),
+        (["--trials", "2", "--branch", "main"], "there is a branch 'main' already; name another one"),
     ],
 )
 def test_misuse_is_told_before_anything_is_fitted(workspace: Path, arguments: list[str], said: str) -> None:
@@ -254,16 +251,3 @@ def test_unfinished_line_of_a_journal_is_dropped(tmp_path: Path) -> None:
 
     with open_journal(path) as storage:
         assert optuna.get_all_study_names(storage) == ["first", "second"]
-
-
-def test_only_the_values_change_in_params() -> None:
-    text = "# top\ntrain:\n  seed: 0\n  penalty: 1.0  # high\n  max_iter: 7\ngate:\n  penalty: 3\n"
-
-    changed = change_text(text, WINNER)
-
-    assert changed == text.replace("penalty: 1.0", "penalty: 2.5").replace("max_iter: 7", "max_iter: 100")
-
-
-def test_params_without_a_line_for_each_value_are_refused() -> None:
-    with pytest.raises(RefusedError, match="no line of its own for each of train.penalty, train.max_iter"):
-        change_text("train: {penalty: 1.0, max_iter: 7}\n", WINNER)

@@ -1,11 +1,9 @@
 """Decisions between champion and challenger, kept next to the challenger's version: a Git note on its commit."""
 
 import json
-import subprocess
 from typing import Any
 
-from lifecycle.errors import RefusedError
-from lifecycle.repository import read_git
+from lifecycle.repository import read_git, write_note
 
 NOTES = "refs/notes/decisions"
 
@@ -44,10 +42,7 @@ def write_decision(commit: str, record: dict[str, Any]) -> None:
     RefusedError
         If Git cannot write it.
     """
-    command = ["git", "notes", f"--ref={NOTES}", "append", "--message", json.dumps(record, allow_nan=False), commit]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RefusedError(f"the decision was not written: {' '.join(done.stderr.split())}")
+    write_note(NOTES, commit, json.dumps(record, allow_nan=False), "append")
 
 
 def describe_decision(record: dict[str, Any]) -> str:

@@ -1,21 +1,19 @@
 """Make an experiment a branch: one commit, ready for a pull request; the working folder stays as it is."""
 
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import yaml
 
 from lifecycle.comparison.changes import flatten
 from lifecycle.comparison.snapshot import PARAMS
-from lifecycle.errors import MisuseError, RefusedError
+from lifecycle.errors import MisuseError
 from lifecycle.experiments.settings import Settings, edit_params
 from lifecycle.experiments.table import Experiment
-from lifecycle.repository import read_at, read_git, resolve_revision, run_git
+from lifecycle.repository import read_at
+from lifecycle.tools import run_tool
+from lifecycle.worktree import check_branch, check_out
 
 LOCAL_CONFIG = Path(".dvc/config.local")
 
@@ -38,30 +36,15 @@ def make_branch(experiment: Experiment, branch: str) -> None:
     RefusedError
         If the bytes cannot be pushed. There is then no branch.
     """
-    if resolve_revision(f"refs/heads/{branch}"):
-        raise MisuseError(f"there is a branch {branch!r} already; delete it, or name another one with --to.")
-    if run_git("check-ref-format", "--branch", branch).returncode:
-        raise MisuseError(f"{branch!r} is no name of a branch; name another one with --to.")
-    with _check_out(experiment.commit) as folder:
+    check_branch(branch)
+    with check_out(experiment.commit) as folder:
         _restore_form(experiment.commit, folder / PARAMS)
         _share_cache(folder)
-        _run(folder, sys.executable, "-m", "dvc", "push", "--quiet")
-        _run(folder, "git", "add", "--all", "--", ".")
-        _run(folder, "git", "commit", "--quiet", "--amend", "--no-edit", "--no-verify")
+        run_tool(folder, sys.executable, "-m", "dvc", "push", "--quiet")
+        run_tool(folder, "git", "add", "--all", "--", ".")
+        run_tool(folder, "git", "commit", "--quiet", "--amend", "--no-edit", "--no-verify")
         # Last, so that nothing is left of a failure.
-        _run(folder, "git", "branch", "--no-track", branch, "HEAD")
-
-
-@contextmanager
-def _check_out(commit: str) -> Iterator[Path]:
-    """Check a commit out beside the working folder, and give the folder in it that corresponds to this one."""
-    with TemporaryDirectory(prefix="experiment-") as temporary:
-        root = Path(temporary).resolve() / "copy"
-        _run(Path(), "git", "worktree", "add", "--quiet", "--detach", str(root), commit)
-        try:
-            yield root / read_git("rev-parse", "--show-prefix").strip()
-        finally:
-            run_git("worktree", "remove", "--force", str(root))
+        run_tool(folder, "git", "branch", "--no-track", branch, "HEAD")
 
 
 def _restore_form(commit: str, path: Path) -> None:
@@ -92,14 +75,5 @@ def _share_cache(folder: Path) -> None:
     """Let DVC in a copy find this clone's cache and its remotes' local settings."""
     if LOCAL_CONFIG.is_file():
         shutil.copy(LOCAL_CONFIG, folder / LOCAL_CONFIG)
-    cache = _run(Path(), sys.executable, "-m", "dvc", "cache", "dir").strip()
-    _run(folder, sys.executable, "-m", "dvc", "cache", "dir", "--quiet", "--local", str(Path(cache).resolve()))
-
-
-def _run(folder: Path, *command: str) -> str:
-    """Run a command in a folder."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = " ".join(f"{done.stderr} {done.stdout}".split())
-        raise RefusedError(f"{' '.join(command[-3:])} failed: {said} No branch was made.")
-    return done.stdout
+    cache = run_tool(Path(), sys.executable, "-m", "dvc", "cache", "dir").strip()
+    run_tool(folder, sys.executable, "-m", "dvc", "cache", "dir", "--quiet", "--local", str(Path(cache).resolve()))

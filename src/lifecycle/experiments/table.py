@@ -9,9 +9,8 @@ from math import inf
 
 from lifecycle.comparison.changes import compare_stages, flatten, has_same_test_rows, list_changes
 from lifecycle.comparison.snapshot import Snapshot, read_snapshot
-from lifecycle.errors import RefusedError
 from lifecycle.metric_names import is_lower_better
-from lifecycle.repository import read_git, run_git
+from lifecycle.repository import read_git, write_note
 from lifecycle.views.numbers import format_number, format_share
 from lifecycle.views.terminal import align_columns
 
@@ -53,18 +52,9 @@ def _read_note(commit: str) -> tuple[float | None, tuple[str, ...]]:
         return None, ()
 
 
-def write_note(commit: str, seconds: float, ran: Sequence[str]) -> None:
-    """Keep how long an experiment took, and which stages ran.
-
-    Raises
-    ------
-    RefusedError
-        If Git cannot write it.
-    """
-    note = json.dumps({"seconds": round(seconds, 1), "ran": list(ran)})
-    done = run_git("notes", f"--ref={NOTES}", "add", "--force", "--message", note, commit)
-    if done.returncode:
-        raise RefusedError(f"the note was not written: {' '.join(done.stderr.decode(errors='replace').split())}")
+def keep_run(commit: str, seconds: float, ran: Sequence[str]) -> None:
+    """Keep how long an experiment took, and which stages ran; errors as of `write_note`."""
+    write_note(NOTES, commit, json.dumps({"seconds": round(seconds, 1), "ran": list(ran)}), "add", "--force")
 
 
 def format_experiments(

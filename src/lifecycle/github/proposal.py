@@ -16,9 +16,10 @@ from lifecycle.comparison.verdict import PASS, REFUSE
 from lifecycle.errors import RefusedError, run
 from lifecycle.github.artifact import parse_report
 from lifecycle.github.client import Client, call_github, open_client
-from lifecycle.github.results import AUTHOR, CREDENTIALS, run_tool, start_checks, unpack
+from lifecycle.github.results import AUTHOR, CREDENTIALS, start_checks, unpack
 from lifecycle.params import read_params
 from lifecycle.repository import read_yaml_at
+from lifecycle.tools import run_tool
 from lifecycle.views.markdown import escape_text, quote_code
 from lifecycle.views.report_facts import Report
 from lifecycle.views.report_page import write_verdict

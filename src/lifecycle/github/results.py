@@ -7,12 +7,12 @@ lies between them is an archive that is read as data. Needs the standard library
 import argparse
 import os
 import re
-import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lifecycle.errors import RefusedError, run
+from lifecycle.tools import run_tool
 
 ARCHIVE = Path("out/results.tar")
 # What a run may change in Git: lock, the data's hash, metrics and plot data, and the store inside the repository.
@@ -25,14 +25,6 @@ WORKFLOWS = ("check.yml", "train.yml")
 CREDENTIALS = ("-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential")
 BOT = "github-actions[bot]"
 AUTHOR = ("-c", f"user.name={BOT}", "-c", f"user.email=41898282+{BOT}@users.noreply.github.com")
-
-
-def run_tool(folder: Path, *command: str) -> str:
-    """Run a command in a folder; one line for its failure."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RefusedError(f"{command[0]} {command[-1]} failed: {' '.join(done.stderr.split())}")
-    return done.stdout
 
 
 def pack(folder: Path, archive: Path) -> list[str]:

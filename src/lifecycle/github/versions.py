@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lifecycle.errors import MisuseError, RefusedError, run
-from lifecycle.github.results import AUTHOR, CREDENTIALS, run_tool
+from lifecycle.github.results import AUTHOR, CREDENTIALS
 from lifecycle.github.runner import append_to
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX
 from lifecycle.registry import list_versions, promote_version, register_version, retire_version
 from lifecycle.repository import find_hash, read_lock, require_revision
 from lifecycle.retire import choose_versions
+from lifecycle.tools import run_tool
 
 
 def register(name: str) -> str:

@@ -14,7 +14,7 @@ from lifecycle.environment import LOCK as LIBRARIES
 from lifecycle.errors import RefusedError, run
 from lifecycle.github.runner import append_to
 from lifecycle.params import read_params
-from lifecycle.paths import CHALLENGER, CHAMPION, ONNX, OUT
+from lifecycle.paths import BUNDLE, BUNDLE_FACTS, BUNDLE_MATERIALS, CHALLENGER, CHAMPION, ONNX
 from lifecycle.repository import LOCK, find_hash, read_lock
 from lifecycle.serving.archive import compile_modules, hash_tree, write_archive
 from lifecycle.serving.contenders import describe_challenge
@@ -23,7 +23,6 @@ from lifecycle.serving.packages import Package, drop_unused, install_packages
 from lifecycle.serving.sbom import describe_materials
 from lifecycle.serving.service import MANIFEST
 
-BUNDLE, FACTS, MATERIALS = OUT / "bundle.zip", OUT / "bundle.json", OUT / "sbom.json"
 HANDLER = "lifecycle.serve.handle"
 # Of this package, what answers a request; a test starts the bundle with nothing else.
 SHIPPED = (
@@ -149,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lifecycle.bundle", description=main.__doc__)
     parser.add_argument("--challenger", metavar="VERSION", help="pack the champion, and this version beside it")
     facts, materials = build_bundle(BUNDLE, parser.parse_args(argv).challenger)
-    for path, content in ((FACTS, facts), (MATERIALS, materials)):
+    for path, content in ((BUNDLE_FACTS, facts), (BUNDLE_MATERIALS, materials)):
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     append_to("GITHUB_OUTPUT", f"sha256={facts['sha256']}\n")
     sizes = f"{facts['size_bytes'] / 1e6:.1f} MB ({facts['unzipped_bytes'] / 1e6:.1f} MB unzipped)"

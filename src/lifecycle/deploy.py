@@ -20,11 +20,10 @@ from lifecycle.delivery.service import Service, open_service
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.github.runner import append_to
 from lifecycle.params import DeployParams, read_params
-from lifecycle.paths import OUT
+from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 
 # As many answers make a median that one slow answer does not move.
 PROBES = 3
-BUNDLE, FACTS = OUT / "bundle.zip", OUT / "bundle.json"
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class Release:
     name: str
 
 
-def read_release(path: Path = BUNDLE, facts: Path = FACTS) -> Release:
+def read_release(path: Path = BUNDLE, facts: Path = BUNDLE_FACTS) -> Release:
     """Read what the bundle says of itself.
 
     Raises

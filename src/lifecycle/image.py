@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lifecycle.bundle import BUNDLE, FACTS
 from lifecycle.errors import MisuseError, RefusedError, run
+from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 
 DOCKERFILE = Path("infra/Dockerfile")
 # Tried in this order; the OCI's own format, which is buildah's default, has no health check.
@@ -76,9 +76,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--base", help="the image to build on; default: the slim Python of the model's version")
     arguments = parser.parse_args(argv)
     try:
-        facts = json.loads(FACTS.read_text(encoding="utf-8"))
+        facts = json.loads(BUNDLE_FACTS.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MisuseError(f"{FACTS} is missing; build the bundle with: make bundle") from error
+        raise MisuseError(f"{BUNDLE_FACTS} is missing; build the bundle with: make bundle") from error
     tag, size = build_image(facts, arguments.base)
     print(f"{tag}  {size}")
 

@@ -18,11 +18,10 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lifecycle.bundle import BUNDLE
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.github.runner import append_to
 from lifecycle.params import read_params
-from lifecycle.paths import ENVIRONMENT, OUT
+from lifecycle.paths import BUNDLE, ENVIRONMENT, OUT
 from lifecycle.views.card import format_table
 from lifecycle.views.markdown import quote_code
 from lifecycle.views.terminal import align_columns

@@ -5,12 +5,9 @@ challengers and shadows are measured beside it.
 """
 
 import argparse
-import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -31,9 +28,9 @@ from lifecycle.params import Params, read_params
 from lifecycle.paths import MONITOR
 from lifecycle.report import append_to
 from lifecycle.seam import Columns
-from lifecycle.views.html import render_page
+from lifecycle.views.files import render_pngs, write_report
 from lifecycle.views.monitor_page import format_monitor, render_monitor
-from lifecycle.views.monitor_plots import render_monitor_plots
+from lifecycle.views.monitor_plots import draw_monitor
 
 CHAMPION = "champion"
 
@@ -135,16 +132,11 @@ def measure_drifts(seen: Observed, params: Params) -> list[Drift]:
     ]
 
 
-def write_report(report: dict[str, Any]) -> None:
-    """Write the report as JSON, Markdown and one page that needs no server."""
-    MONITOR.parent.mkdir(exist_ok=True)
-    MONITOR.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+def publish(report: dict[str, Any]) -> None:
+    """Write the report's files, and tell the runner of the verdict."""
     page = render_monitor(report)
-    MONITOR.with_suffix(".md").write_text(page, encoding="utf-8")
-    with tempfile.TemporaryDirectory() as folder:
-        plots = render_monitor_plots(report, Path(folder))
-        html = render_page(f"Monitor: {report['verdict']}", page, "", plots)
-    MONITOR.with_suffix(".html").write_text(html, encoding="utf-8")
+    title = f"Monitor: {report['verdict']}"
+    write_report(MONITOR, report, title=title, page=page, plots=render_pngs(draw_monitor(report)))
     append_to("GITHUB_OUTPUT", f"verdict={report['verdict']}\n")
     append_to("GITHUB_STEP_SUMMARY", page)
 
@@ -161,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     params = read_params()
     until = given.until or datetime.now(UTC).replace(tzinfo=None)
     report = monitor(predictions, labels, until, params, read_references(params.registry.name))
-    write_report(report)
+    publish(report)
     print(format_monitor(report))
     if namespace := given.namespace or target.get("metric_namespace"):
         report_error(report, namespace)

@@ -16,7 +16,7 @@ from lifecycle.github.runner import append_to
 from lifecycle.params import Params, read_params
 from lifecycle.paths import CARD, LOCK_CHECK, METRICS, PLOTS, REPORT
 from lifecycle.repository import choose_base, read_git, resolve_revision
-from lifecycle.views.html import render_page
+from lifecycle.views.files import write_report
 from lifecycle.views.report_facts import Report
 from lifecycle.views.report_page import render_report
 
@@ -60,17 +60,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--commit", default="HEAD", help="revision that the report is about; by default HEAD")
     arguments = parser.parse_args(argv)
     report = make_report(arguments.base, arguments.commit, read_params())
-    REPORT.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    page, path = render_report(report), REPORT.with_suffix(".md")
-    path.write_text(page, encoding="utf-8")
+    page = render_report(report)
     verdict = page.splitlines()[0]
-    plots = {plot.stem: plot for plot in sorted(PLOTS.glob("*.png"))}
-    html = render_page(verdict.lstrip("# "), page, CARD.read_text(encoding="utf-8"), plots)
-    REPORT.with_suffix(".html").write_text(html, encoding="utf-8")
+    plots = {plot.stem: plot.read_bytes() for plot in sorted(PLOTS.glob("*.png"))}
+    card = CARD.read_text(encoding="utf-8")
+    write_report(REPORT, report, title=verdict.lstrip("# "), page=page, plots=plots, card=card)
     # A workflow's later jobs decide by the outcome, and its summary needs no permission to write a comment.
     append_to("GITHUB_OUTPUT", f"outcome={report['outcome']}\nverdict={verdict.lstrip('# ')}\n")
     append_to("GITHUB_STEP_SUMMARY", page)
-    print(f"{path}\n{verdict}")
+    print(f"{REPORT.with_suffix('.md')}\n{verdict}")
 
 
 if __name__ == "__main__":

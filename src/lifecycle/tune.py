@@ -20,15 +20,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lifecycle.errors import MisuseError, run
 from lifecycle.paths import ENVIRONMENT, TEST, TUNE, TUNE_JOURNAL
-from lifecycle.tuning.branch import check_branch, commit_branch
+from lifecycle.tuning.branch import commit_branch
 from lifecycle.tuning.outcome import BETTER, Outcome, measure_outcome
 from lifecycle.tuning.search import Budget, Plan, list_counted, open_journal, open_study, search
 from lifecycle.tuning.space import Values, read_space, suggest_values
 from lifecycle.tuning.workers import Setting, load_setting
-from lifecycle.views.html import render_page
+from lifecycle.views.files import render_pngs, write_report
 from lifecycle.views.numbers import round_figure
 from lifecycle.views.tune_page import format_tune, render_tune
-from lifecycle.views.tune_plots import render_tune_plots
+from lifecycle.views.tune_plots import draw_tune
+from lifecycle.worktree import check_branch
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -164,17 +165,6 @@ def compare_choices(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def write_report(report: Mapping[str, Any]) -> None:
-    """Write the report as JSON, Markdown and one page that needs no server."""
-    page = render_tune(report)
-    with tempfile.TemporaryDirectory() as folder:
-        plots = render_tune_plots(report, Path(folder))
-        html = render_page(f"Tune: {report['verdict']}", page, "", plots)
-    TUNE.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    TUNE.with_suffix(".md").write_text(page, encoding="utf-8")
-    TUNE.with_suffix(".html").write_text(html, encoding="utf-8")
-
-
 def parse_time(text: str) -> float:
     """Read a time such as 90s, 10m or 2h; return seconds.
 
@@ -218,7 +208,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # The bar stays below the lines.
     with logging_redirect_tqdm():
         report = tune(load_setting(), budget)
-    write_report(report)
+    plots = render_pngs(draw_tune(report))
+    write_report(TUNE, report, title=f"Tune: {report['verdict']}", page=render_tune(report), plots=plots)
     print(format_tune(report))
     if given.branch and report["verdict"] == BETTER:
         commit_branch(given.branch, report)

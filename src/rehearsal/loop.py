@@ -23,9 +23,9 @@ import yaml
 
 import rehearsal.github_pulls  # noqa: F401  pylint: disable=unused-import
 from lifecycle.data.contract import read_contract
-from lifecycle.deploy import BUNDLE, FACTS
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
+from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 from rehearsal import github
 from rehearsal.cloud.server import Cloud, serve_cloud
 from rehearsal.commands import BY_HAND, DEPLOYING, MONITORING, RETRAINING, Loop
@@ -181,7 +181,7 @@ def open_loop(cloud: Cloud, folder: Path, timeline: Timeline) -> Iterator[Loop]:
     with ThreadPoolExecutor(1) as pool:
         # Terraform waits most of the time.
         settling = pool.submit(settle, remote, f"{folder}/source/{Path(params.ingest.source).name}")
-        python = json.loads(FACTS.read_text(encoding="utf-8"))["python"]
+        python = json.loads(BUNDLE_FACTS.read_text(encoding="utf-8"))["python"]
         world = raise_cloud(cloud, folder, python, Repository(remote.clone), timeline)
         settling.result()
     shutil.copy(world.target, remote.clone / TARGET)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.delivery.answers import read_answers
-from lifecycle.deploy import BUNDLE, FACTS
 from lifecycle.errors import MisuseError, run
+from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 from rehearsal.cloud.server import Cloud, serve_cloud
 from rehearsal.life.deploys import Deploy, Felt, call_deploy, expect_refusal, format_table, measure
 from rehearsal.life.environment import CALLER, DEPLOY, Environment, bootstrap, open_client, wait_for_calm
@@ -47,7 +47,7 @@ class World:
 
 def rehearse(cloud: Cloud, folder: Path, timeline: Timeline) -> World:
     """Play all phases; the world that is left can go on."""
-    facts = json.loads(FACTS.read_text(encoding="utf-8"))
+    facts = json.loads(BUNDLE_FACTS.read_text(encoding="utf-8"))
     repository = clone(Path.cwd(), folder / "model")
     with ThreadPoolExecutor(1) as pool:
         timeline.begin("The cloud, and beside it a better model")

@@ -24,9 +24,9 @@ from filelock import FileLock
 from test_bundle import require_platform
 from test_serve import make_event, read_sent
 
-from lifecycle.bundle import BUNDLE, FACTS
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.image import main
+from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 from lifecycle.serving.archive import hash_files
 from tests.tools import require_tool
 
@@ -256,9 +256,8 @@ def test_image_holds_the_bundle_and_adds_nothing_else_to_its_base(
     print(*(f"{name}_bytes={size:,}" for name, size in sizes.items()))
     for name, size in sizes.items():
         record_property(f"{name}_bytes", size)
-    assert (
-        sizes["image"] - sizes["base"] < 1.05 * json.loads((image.repository / FACTS).read_text())["unzipped_bytes"]
-    )
+    facts = json.loads((image.repository / BUNDLE_FACTS).read_text(encoding="utf-8"))
+    assert sizes["image"] - sizes["base"] < 1.05 * facts["unzipped_bytes"]
 
 
 def test_image_holds_no_tool_that_builds_or_installs(image: Image) -> None:
@@ -273,7 +272,7 @@ def test_image_holds_no_tool_that_builds_or_installs(image: Image) -> None:
 
 
 def test_image_says_which_model_it_is(image: Image) -> None:
-    facts = json.loads((image.repository / FACTS).read_text(encoding="utf-8"))
+    facts = json.loads((image.repository / BUNDLE_FACTS).read_text(encoding="utf-8"))
 
     labels = {key.rpartition(".")[2]: value for key, value in image.settings["Labels"].items()}
 

@@ -18,16 +18,15 @@ import pytest
 from conftest import PACKAGE, replace_text, run_git, run_python
 from test_serve import make_event, read_sent
 
-from lifecycle.bundle import FACTS, HANDLER, MATERIALS
+from lifecycle.bundle import HANDLER
 from lifecycle.errors import RefusedError
-from lifecycle.paths import CHALLENGER, ENVIRONMENT, METRICS, ONNX, VERDICT
+from lifecycle.paths import BUNDLE, BUNDLE_FACTS, BUNDLE_MATERIALS, CHALLENGER, ENVIRONMENT, METRICS, ONNX, VERDICT
 from lifecycle.repository import find_hash, hash_file, read_lock
 from lifecycle.serving.archive import MAX_UNZIPPED_BYTES, MAX_ZIPPED_BYTES, hash_files, hash_tree, write_archive
 from lifecycle.serving.manifest import hash_bytes
 from lifecycle.serving.packages import PACKAGES, filter_lock
 from lifecycle.serving.service import MANIFEST
 
-BUNDLE = Path("out/bundle.zip")
 # Started with no library but the standard one and what the bundle holds, from a folder that is not the bundle's.
 START = """
 import json, sys
@@ -118,7 +117,7 @@ def test_two_builds_in_two_folders_have_the_same_bytes(
     second, _ = build("a-second-folder-with-a-longer-name")
 
     assert hash_file(second / BUNDLE) == hash_file(bundle.folder / BUNDLE)
-    for path in (FACTS, MATERIALS):
+    for path in (BUNDLE_FACTS, BUNDLE_MATERIALS):
         assert (second / path).read_bytes() == (bundle.folder / path).read_bytes()
 
 
@@ -222,7 +221,7 @@ def test_tree_hash_is_that_of_sha256sum(bundle: Bundle) -> None:
 
 
 def test_command_says_what_it_made(bundle: Bundle) -> None:
-    facts = read_json(bundle.folder / FACTS)
+    facts = read_json(bundle.folder / BUNDLE_FACTS)
 
     content = (bundle.folder / BUNDLE).read_bytes()
     with zipfile.ZipFile(bundle.folder / BUNDLE) as file:
@@ -235,7 +234,7 @@ def test_command_says_what_it_made(bundle: Bundle) -> None:
 
 
 def test_bill_of_materials_names_what_is_in_the_bundle(bundle: Bundle) -> None:
-    bill = read_json(bundle.folder / MATERIALS)
+    bill = read_json(bundle.folder / BUNDLE_MATERIALS)
 
     found = {path.name.removesuffix(".dist-info") for path in bundle.unpacked.glob("*.dist-info")}
     libraries = [one for one in bill["components"] if one["type"] == "library"]

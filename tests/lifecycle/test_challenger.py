@@ -17,17 +17,16 @@ import pytest
 import yaml
 from conftest import PACKAGE, change_params, commit_all, replace_text, run_git, run_python
 from onnx import TensorProto, helper
-from test_bundle import BUNDLE, read_json, require_platform
+from test_bundle import read_json, require_platform
 from test_compare import list_models
 from test_serve import ROW, Running, list_probabilities, make_event, read_sent, start_server
 
 from lifecycle import serve
-from lifecycle.bundle import FACTS, MATERIALS
 from lifecycle.data.rows import read_rows
 from lifecycle.delivery.answers import KnownAnswers, read_answers
 from lifecycle.deploy import read_release
 from lifecycle.errors import RefusedError
-from lifecycle.paths import CHALLENGER, CHAMPION, ONNX, TEST
+from lifecycle.paths import BUNDLE, BUNDLE_FACTS, BUNDLE_MATERIALS, CHALLENGER, CHAMPION, ONNX, TEST
 from lifecycle.predictor import METADATA, Predictor, load_predictor
 from lifecycle.repository import find_hash, hash_content, read_lock
 from lifecycle.serving.archive import hash_tree
@@ -318,7 +317,7 @@ def test_bundle_of_both_says_the_truth_about_both(
     bundled: Path, unpacked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(bundled)
-    manifest, facts = read_json(unpacked / MANIFEST), read_json(FACTS)
+    manifest, facts = read_json(unpacked / MANIFEST), read_json(BUNDLE_FACTS)
 
     champion, challenger = (
         run_git(bundled, "rev-parse", f"part-failure@{one}^{{commit}}").strip() for one in ("v1.0.0", "v1.1.0")
@@ -340,7 +339,7 @@ def test_bundle_of_both_says_the_truth_about_both(
     assert manifest["serve"] == yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["serve"]
     assert manifest["files_sha256"] == hash_tree(unpacked, MANIFEST)
     assert facts["challenger"] == "v1.1.0 (shadow)" and facts["version"] == "v1.0.0"
-    bill = read_json(MATERIALS)
+    bill = read_json(BUNDLE_MATERIALS)
     models = [one for one in bill["components"] if one["type"] == "machine-learning-model"]
     assert [one["version"] for one in models] == ["v1.0.0", "v1.1.0"]
 
@@ -463,7 +462,7 @@ def test_challenger_that_cannot_share_a_bundle_is_refused_and_the_former_bundle_
 
     assert done.returncode in (1, 2) and done.stderr.startswith(said), done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert (folder / BUNDLE).read_bytes() == b"former" and not (folder / FACTS).exists()
+    assert (folder / BUNDLE).read_bytes() == b"former" and not (folder / BUNDLE_FACTS).exists()
 
 
 def test_share_and_mode_of_params_go_into_the_manifest(rivals: Path, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """The report as one page: all in it, and nothing of a stranger's alive."""
 
-from pathlib import Path
-
 from lifecycle.views.html import render_page
 
 PAGE = """## ✅ pass: it may
@@ -25,12 +23,9 @@ xychart-beta
 """
 
 
-def test_page_holds_report_plots_and_card(tmp_path: Path) -> None:
-    picture = tmp_path / "slices.png"
-    picture.write_bytes(b"a picture")
-
+def test_page_holds_report_plots_and_card() -> None:
     card = "# Card\n\n![slices](plots/slices.png)\n<b>raw</b>"
-    page = render_page("pass: <it> may", PAGE, card, {"slices": picture})
+    page = render_page("pass: <it> may", PAGE, card, {"slices": b"a picture"})
 
     assert "<title>pass: &lt;it&gt; may</title>" in page
     assert "<strong>Caution</strong>" in page

@@ -10,7 +10,7 @@ import pytest
 from logs import make_label, make_line, make_week, watch, write_log
 
 from lifecycle.errors import MisuseError
-from lifecycle.monitor import write_report
+from lifecycle.monitor import publish
 from lifecycle.monitoring.files import find_addresses
 from lifecycle.views.monitor_page import format_monitor, render_monitor
 
@@ -42,7 +42,7 @@ def test_report_is_written_whole_and_told_to_the_runner(drifted, tmp_path, monke
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
 
-    write_report(drifted)
+    publish(drifted)
 
     assert json.loads(Path("out/monitor.json").read_text(encoding="utf-8")) == drifted
     html = Path("out/monitor.html").read_text(encoding="utf-8")

@@ -3,7 +3,6 @@
 import base64
 import html
 from collections.abc import Mapping
-from pathlib import Path
 
 from markdown_it import MarkdownIt
 
@@ -28,7 +27,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 ALERTS = {"[!CAUTION]": "**Caution**\n>", "[!NOTE]": "**Note**\n>"}
 
 
-def render_page(title: str, page: str, card: str, plots: Mapping[str, Path]) -> str:
+def render_page(title: str, page: str, card: str, plots: Mapping[str, bytes]) -> str:
     """Write a report as HTML with everything in it.
 
     Parameters
@@ -38,8 +37,8 @@ def render_page(title: str, page: str, card: str, plots: Mapping[str, Path]) -> 
         The report's Markdown, as `lifecycle.views.report_page.render_report` writes it.
     card : str
         The model card's Markdown, whose pictures are left out.
-    plots : mapping of str to Path
-        Name -> PNG file.
+    plots : mapping of str to bytes
+        Name -> PNG.
 
     Returns
     -------
@@ -47,7 +46,7 @@ def render_page(title: str, page: str, card: str, plots: Mapping[str, Path]) -> 
     """
     for alert, words in ALERTS.items():
         page = page.replace(alert, words)
-    pictures = "\n".join(_embed(name, path) for name, path in plots.items())
+    pictures = "\n".join(_embed(name, picture) for name, picture in plots.items())
     body = render_markdown(_drop_fences(page, "```mermaid"))
     described = MarkdownIt("commonmark", {"html": False}).enable("table").render(_drop_pictures(card))
     return frame_page(title, f"{body}\n<h2>Plots</h2>\n{pictures}\n<hr>\n{described}")
@@ -74,9 +73,9 @@ def frame_page(title: str, body: str, style: str = "") -> str:
     return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
-def _embed(name: str, path: Path) -> str:
+def _embed(name: str, picture: bytes) -> str:
     """Write a picture into the page."""
-    content = base64.b64encode(path.read_bytes()).decode()
+    content = base64.b64encode(picture).decode()
     return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{content}">'
 
 

@@ -1,7 +1,6 @@
 """What happened in production, in three plots: the error by day, the predictions by day, and the drift."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lifecycle.views.monitor_page import rank_drift, write_effect
@@ -17,26 +16,24 @@ from lifecycle.views.plot_style import (
     draw_bars,
     encode_number,
     frame_plot,
-    render_png,
 )
 
 MOST_BARS = 20
 Report = Mapping[str, Any]
 
 
-def render_monitor_plots(report: Report, folder: Path) -> dict[str, Path]:
-    """Render the plots for which there is something to draw.
+def draw_monitor(report: Report) -> dict[str, Spec]:
+    """Draw the plots for which there is something to draw.
 
     Parameters
     ----------
     report : Mapping
         As `lifecycle.monitor.monitor` makes it.
-    folder : Path
 
     Returns
     -------
-    dict of str to Path
-        What each picture shows -> its PNG file.
+    dict of str to dict
+        What each picture shows -> its Vega-Lite specification.
     """
     judged = next((row for row in report["versions"] if row["judged"]), None)
     specs: dict[str, Spec] = {}
@@ -47,11 +44,7 @@ def render_monitor_plots(report: Report, folder: Path) -> dict[str, Path]:
         specs["predictions by day"] = draw_volume(judged["days"])
     if report["drift"]:
         specs["drift"] = draw_drift(rank_drift(report))
-    paths = {}
-    for name, spec in specs.items():
-        paths[name] = folder / f"{name.replace(' ', '_')}.png"
-        render_png(spec, paths[name])
-    return paths
+    return specs
 
 
 def draw_error(days: list[Row], metric: str, tested: float | None) -> Spec:

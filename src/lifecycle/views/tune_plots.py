@@ -1,7 +1,6 @@
 """A search for hyperparameters in three plots: error by time of search, what mattered, error by time of fit."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lifecycle.metric_names import is_lower_better
@@ -16,34 +15,29 @@ from lifecycle.views.plot_style import (
     draw_bars,
     encode_number,
     frame_plot,
-    render_png,
 )
 
 Report = Mapping[str, Any]
 
 
-def render_tune_plots(report: Report, folder: Path) -> dict[str, Path]:
-    """Render the plots.
+def draw_tune(report: Report) -> dict[str, Spec]:
+    """Draw the plots.
 
     Parameters
     ----------
     report : Mapping
         As `lifecycle.tune.tune` makes it.
-    folder : Path
 
     Returns
     -------
-    dict of str to Path
-        What each picture shows -> its PNG file.
+    dict of str to dict
+        What each picture shows -> its Vega-Lite specification.
     """
     ended = [trial for trial in report["trials"] if trial["value"] is not None]
     specs = {"history": draw_history(ended, report), "cost": draw_cost(ended, report)}
     if report["importance"]:
         specs["importance"] = draw_importance(report["importance"])
-    paths = {name: folder / f"{name}.png" for name in specs}
-    for name, spec in specs.items():
-        render_png(spec, paths[name])
-    return paths
+    return specs
 
 
 def draw_history(trials: list[Row], report: Report) -> Spec:

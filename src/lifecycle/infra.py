@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,9 @@ def plan_environment(environment: str, expected: str | None) -> None:
     RefusedError
         If Terraform fails, or the digest is another one than the expected one.
     """
-    start(environment)
+    place = start(environment)
     # Nothing is written, so nothing is locked; a plan that others have overtaken is refused when it is applied.
-    given = [f"-var-file={environment}.tfvars", *name_variables()]
+    given = [f"-var-file={environment}.tfvars", *name_variables(place)]
     call_terraform("plan", "-input=false", "-no-color", "-lock=false", f"-out={PLAN.absolute()}", *given)
     changes, digest = read_changes(json.loads(call_terraform("show", "-json", str(PLAN.absolute()))))
     said = describe_changes(environment, changes)
@@ -135,31 +135,30 @@ def write_outputs() -> None:
     print(OUTPUTS)
 
 
-def start(environment: str) -> None:
-    """Bring Terraform to an environment's state."""
+def start(environment: str) -> dict[str, str]:
+    """Bring Terraform to an environment's state; return the variables that say where that is."""
     if not (FOLDER / f"{environment}.tfvars").exists():
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.tfvars")))
         raise MisuseError(f"there is no environment {environment!r}; expected one of {known}.")
     account, region = find_account()
+    place = {"account_id": account, "region": region, "name": read_params().infra.name}
     backend = {
-        "bucket": f"{read_params().infra.name}-state-{account}",
+        "bucket": f"{place['name']}-state-{account}",
         "region": region,
         "key": f"{environment}/terraform.tfstate",
     }
     call_terraform(
         "init", "-reconfigure", "-input=false", *(f"-backend-config={key}={value}" for key, value in backend.items())
     )
+    return place
 
 
-def name_variables() -> list[str]:
+def name_variables(place: Mapping[str, str]) -> list[str]:
     """Write the variables that no environment's file holds."""
-    account, region = find_account()
     # From Terraform's folder on, so that the plan is the same wherever the repository lies.
     born = {"bundle_file": f"../{BUNDLE}"} if BUNDLE.exists() else {"bundle_key": NO_BUNDLE}
     variables = {
-        "account_id": account,
-        "region": region,
-        "name": read_params().infra.name,
+        **place,
         "python_version": json.loads(ENVIRONMENT.read_text(encoding="utf-8"))["python"],
         **born,
     }

@@ -22,7 +22,6 @@ from typing import Any
 import yaml
 
 import rehearsal.github_pulls  # noqa: F401  pylint: disable=unused-import
-from lifecycle.data.contract import read_contract
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import BUNDLE, BUNDLE_FACTS
@@ -187,8 +186,7 @@ def open_loop(cloud: Cloud, folder: Path, timeline: Timeline) -> Iterator[Loop]:
     shutil.copy(world.target, remote.clone / TARGET)
     world.target = TARGET
     keys = world.environment.take_keys(CALLER)
-    contract = read_contract(params.load_domain().CONTRACT)
-    callers = Callers(open_client("lambda", keys), open_client("s3", keys), world.outputs, contract)
+    callers = Callers(open_client("lambda", keys), open_client("s3", keys), world.outputs)
     own = github.Repository(remote=remote.bare)
     with github.serve_github(own, folder) as spoken:
         yield Loop(world, remote, own, spoken, months, callers)

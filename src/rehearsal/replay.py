@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from lifecycle.data.contract import Contract, find_breaks, list_rules, read_contract
+from lifecycle.data.contract import find_breaks, list_rules, read_contract
 from lifecycle.data.months import map_batches
+from lifecycle.delivery.answers import make_event, write_value
 from lifecycle.errors import run
 from lifecycle.params import read_params
 from lifecycle.seam import Columns, Domain, load_domain
@@ -65,17 +66,11 @@ def read_month(path: Path, domain: Domain, start: datetime | None = None) -> Rep
     return Replay(known, columns[contract.target][rows], moved)
 
 
-def ask(replay: Replay, contract: Contract, name: str) -> Iterator[dict[str, Any]]:
+def ask(replay: Replay, name: str) -> Iterator[dict[str, Any]]:
     """Ask the handler in requests of many rows; give its log lines, each at the time of its row."""
     for first in range(0, len(replay.target), MAX_ROWS):
         rows = np.arange(first, min(first + MAX_ROWS, len(replay.target)))
-        body = json.dumps({"rows": list(write_rows(replay, contract, rows))})
-        event = {
-            "rawPath": "/predict",
-            "requestContext": {"http": {"method": "POST"}},
-            "headers": {"x-request-id": f"{name}-{first}"},
-            "body": body,
-        }
+        event = make_event({"rows": list(write_rows(replay, rows))}, f"{name}-{first}")
         with contextlib.redirect_stdout(io.StringIO()) as said:
             answer = handle(event, None)
         if answer["statusCode"] != 200:
@@ -85,19 +80,10 @@ def ask(replay: Replay, contract: Contract, name: str) -> Iterator[dict[str, Any
                 yield {**line, "time": _write_time(replay.time[first + line["row"]])}
 
 
-def write_rows(replay: Replay, contract: Contract, rows: np.ndarray) -> Iterator[dict[str, Any]]:
+def write_rows(replay: Replay, rows: np.ndarray) -> Iterator[dict[str, Any]]:
     """Write rows as a request holds them."""
-    kinds = {column.name: column.type for column in contract.known_at_start()}
     for row in rows:
-        values = {name: values[row] for name, values in replay.columns.items()}
-        yield {
-            name: str(value) if kinds[name] == "timestamp" else _write_value(value) for name, value in values.items()
-        }
-
-
-def _write_value(value: Any) -> Any:
-    """Write a value as JSON holds it; null where it is missing."""
-    return value if isinstance(value, str) or value is None else None if np.isnan(value) else float(value)
+        yield {name: write_value(values[row]) for name, values in replay.columns.items()}
 
 
 def _write_time(time: np.datetime64) -> str:
@@ -137,7 +123,7 @@ def write_replay(replay: Replay, folder: Path, domain: Domain, name: str = "repl
     name : str
         Of the files, and the beginning of the requests' ids.
     """
-    write_days(ask(replay, read_contract(domain.CONTRACT), name), folder / "predictions", name)
+    write_days(ask(replay, name), folder / "predictions", name)
     write_days(make_labels(replay, name), folder / "labels", name)
 
 

@@ -11,7 +11,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.json as pj
 
-from lifecycle.data.contract import read_contract
 from lifecycle.params import Params
 from lifecycle.repository import require_revision
 from rehearsal.replay import ask, read_month
@@ -48,7 +47,7 @@ def write_log(folder: Path, params: Params, lines: int = LINES) -> None:
     version = require_revision("HEAD")[:7]
     with duckdb.connect() as database:
         database.execute("create table line (number BIGINT, text VARCHAR)")
-        asked = list(ask(read_month(month, domain), read_contract(domain.CONTRACT), "bench"))
+        asked = list(ask(read_month(month, domain), "bench"))
         texts = [
             json.dumps({**line, "request_id": "@id", "row": 0, "time": "@time", "model_version": version})
             for line in asked

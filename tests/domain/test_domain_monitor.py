@@ -15,7 +15,6 @@ from conftest import commit_all, copy_repository, run_python
 
 from domain.features import compute_features
 from domain.sample import generate_month
-from lifecycle.data.contract import read_contract
 from lifecycle.data.profile import profile_values
 from lifecycle.metrics import Predictions, load_metrics
 from lifecycle.monitor import monitor
@@ -56,7 +55,7 @@ def fixture_traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffi
     params = read_params()
     domain = params.load_domain()
     replay = read_month(folder / "month.parquet", domain)
-    lines = list(ask(replay, read_contract(domain.CONTRACT), "replay"))
+    lines = list(ask(replay, "replay"))
     yield Traffic(replay, lines, shorten(params))
     get_service.cache_clear()
     os.chdir(here)

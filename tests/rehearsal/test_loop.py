@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from lifecycle.data.contract import read_contract
 from lifecycle.data.months import is_sample
 from lifecycle.errors import MisuseError
 from lifecycle.params import Params, read_params
@@ -92,13 +91,12 @@ def test_synthetic_months_count_as_real_ones_and_real_ones_are_refused(tmp_path:
 def test_labels_are_told_under_the_ids_that_callers_asked_with(tmp_path: Path) -> None:
     months = make_months(tmp_path)
     replay = months.read("2024-12").choose(np.arange(2 * ROWS + 3))
-    contract = read_contract(months.params.load_domain().CONTRACT)
     target = {"function_name": "model", "alias_name": "live", "logs_bucket": "logs"}
     with serve_cloud(tmp_path / "cloud", delivery=Delivery("logs"), in_background=False) as cloud:
         functions, store = create_function(cloud, "model", HANDLER % ROWS), make_client(cloud, "s3")
         functions.create_alias(FunctionName="model", Name="live", FunctionVersion="1")
         store.create_bucket(Bucket="logs", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-        callers = Callers(functions, store, target, contract)
+        callers = Callers(functions, store, target)
 
         asked = callers.ask(replay, "month")
         # A function's lines arrive a moment after its answer.

@@ -106,7 +106,7 @@ def read_answers(bundle: Path) -> KnownAnswers:
     columns = make_rows(params.sample.months[-1], params.sample.seed, domain)
     features = domain.compute_features(columns)
     X = np.column_stack([np.asarray(features[name], np.float32) for name in models[0].features])
-    rows = tuple({name: _write(values[row]) for name, values in columns.items()} for row in range(len(X)))
+    rows = tuple({name: write_value(values[row]) for name, values in columns.items()} for row in range(len(X)))
     return KnownAnswers(rows, tuple(np.asarray(model.predict(X), dtype=float) for model in models))
 
 
@@ -140,10 +140,10 @@ def make_rows(month: str, seed: int, domain: Domain) -> Columns:
     return {one.name: table[one.name].to_numpy() for one in known}
 
 
-def _write(value: Any) -> Any:
-    """Write a value as JSON has it."""
+def write_value(value: Any) -> Any:
+    """Write a value as JSON has it; null where it is missing."""
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else str(value)
-    if isinstance(value, np.floating):
+    if isinstance(value, float):
         return None if np.isnan(value) else float(value)
     return value

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from lifecycle.data.contract import Contract
 from lifecycle.delivery.answers import make_event
 from rehearsal.replay import Replay, write_rows
 
@@ -25,14 +24,13 @@ class Callers:
     functions: Any
     store: Any
     target: Mapping[str, Any]
-    contract: Contract
 
     def ask(self, replay: Replay, name: str) -> tuple[int, int]:
         """Ask the alias for all rows; give how many requests there were, and how many of them failed."""
 
         def send(first: int) -> bool:
             rows = np.arange(len(replay.target))[first : first + ROWS]
-            event = make_event({"rows": list(write_rows(replay, self.contract, rows))}, f"{name}-{first}")
+            event = make_event({"rows": list(write_rows(replay, rows))}, f"{name}-{first}")
             answer = self.functions.invoke(
                 FunctionName=self.target["function_name"],
                 Qualifier=self.target["alias_name"],

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from botocore.client import BaseClient
+
+from lifecycle.delivery.answers import make_event
 
 # Who asks at the same time, and how long each waits between two requests.
 CALLERS, PAUSE_SECONDS = 3, 0.05
@@ -38,12 +41,7 @@ class Traffic:
 
 def ask(functions: BaseClient, target: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
     """Ask the alias for one prediction."""
-    event = {
-        "version": "2.0",
-        "rawPath": "/predict",
-        "requestContext": {"http": {"method": "POST"}},
-        "body": json.dumps(row),
-    }
+    event = make_event(row, str(uuid4()))
     start = time.monotonic()
     answer = functions.invoke(
         FunctionName=target["function_name"], Qualifier=target["alias_name"], Payload=json.dumps(event)

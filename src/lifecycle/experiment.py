@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from lifecycle import pull
 from lifecycle.comparison.snapshot import PARAMS, Snapshot, read_snapshot
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.experiments.branch import make_branch
-from lifecycle.experiments.settings import Settings, check_name, choose_name, edit_params, parse_settings, write_value
+from lifecycle.experiments.settings import Plan, check_name, choose_name, edit_params, parse_settings, write_value
 from lifecycle.experiments.table import Experiment, format_experiments, keep_run, list_experiments
 from lifecycle.metrics import load_metrics
 from lifecycle.params import Params, parse_params, read_params
@@ -32,20 +31,6 @@ from lifecycle.reproduce import find_stage, prepare_rows, stream_dvc
 # What DVC prints once it has made the copy and let go of what the next one needs.
 STARTED = "Reproducing experiment"
 TURN = Path(".dvc/tmp/experiment.lock")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """An experiment to run."""
-
-    name: str
-    settings: Settings
-
-    @property
-    def message(self) -> str:
-        """Say what it tries; the subject of its commit."""
-        said = " ".join(f"{key}={write_value(value)}" for key, value in self.settings.items())
-        return f"Try {said or 'uncommitted changes'}"
 
 
 def plan_experiments(text: str, name: str | None, changed: bool) -> list[Plan]:

@@ -169,6 +169,12 @@ class StatusParams(Section):
     reports: int = Field(gt=0, le=100)
 
 
+class ExperimentParams(Section):
+    """How many experiments one dispatch may start; GitHub takes 256 jobs."""
+
+    max_jobs: int = Field(gt=0, le=256)
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -191,6 +197,7 @@ class Params(Section):
     retrain: RetrainParams
     status: StatusParams
     tune: TuneParams
+    experiment: ExperimentParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

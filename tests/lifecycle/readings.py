@@ -118,6 +118,7 @@ PARAMS: dict[str, Any] = {
     "retrain": {"cooldown_days": 7, "max_per_month": 2, "merge_margin": None},
     "status": {"reports": 90},
     "tune": {"seed": 0, "workers": 1, "startup_trials": 5},
+    "experiment": {"max_jobs": 3},
 }
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -17,6 +18,24 @@ Settings = dict[str, Any]
 NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 LONGEST_NAME = 36
 HASH_LENGTH = 6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment to run."""
+
+    name: str
+    settings: Settings
+
+    @property
+    def said(self) -> str:
+        """Say what it sets, as it can be given again."""
+        return " ".join(f"{key}={write_value(value)}" for key, value in self.settings.items())
+
+    @property
+    def message(self) -> str:
+        """Say what it tries; the subject of its commit."""
+        return f"Try {self.said or 'uncommitted changes'}"
 
 
 def parse_settings(text: str) -> list[Settings]:
@@ -37,6 +56,18 @@ def parse_settings(text: str) -> list[Settings]:
     MisuseError
         If a part is no setting, or sets a key for the second time.
     """
+    choices = read_choices(text)
+    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+
+
+def read_choices(text: str) -> dict[str, list[Any]]:
+    """Read the values to try of each key, as `parse_settings` does, without combining them.
+
+    Raises
+    ------
+    MisuseError
+        As `parse_settings` does.
+    """
     choices: dict[str, list[Any]] = {}
     try:
         parts = shlex.split(text)
@@ -49,7 +80,7 @@ def parse_settings(text: str) -> list[Settings]:
         if key in choices:
             raise MisuseError(f"{key} is set twice; separate the values to try with commas: {key}=1,2")
         choices[key] = _parse_values(key, value)
-    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+    return choices
 
 
 def _parse_values(key: str, text: str) -> list[Any]:

@@ -53,13 +53,25 @@ def parse_report(content: bytes) -> Report:
     RefusedError
         Naming the first field that is wrong.
     """
+    return cast(Report, parse_facts(content, FILE, SCHEMA))
+
+
+def parse_facts(content: bytes, name: str, schema: "TypeAdapter[Any]") -> Any:
+    """Check the content of a JSON file that holds what a schema says, and nothing else.
+
+    Raises
+    ------
+    RefusedError
+        Naming the first field that is wrong.
+    """
     if len(content) > MOST_BYTES:
-        _refuse(f"{FILE} has more than {MOST_BYTES:,d} bytes")
-    facts = _parse(content, FILE)
+        _refuse(f"{name} has more than {MOST_BYTES:,d} bytes")
+    facts = _parse(content, name)
     try:
-        return cast(Report, SCHEMA.validate_python(facts))
+        return schema.validate_python(facts)
     except ValidationError as error:
-        raise RefusedError(f"the artifact's {FILE} is no report: {_describe(error)}") from error
+        kind = name.partition(".")[0]
+        raise RefusedError(f"the artifact's {name} is no {kind}: {_describe(error)}") from error
 
 
 def read_json(archive: bytes, name: str) -> Any:

@@ -24,7 +24,7 @@ from lifecycle.views.markdown import escape_text, quote_code
 from lifecycle.views.report_facts import Report
 from lifecycle.views.report_page import write_verdict
 
-PREFIX = LABEL = "retrain"
+PREFIX = "retrain"
 FOLDER_HASH = re.compile(r"[0-9a-f]{32}\.dir")
 MOST_PULLS = 100
 AUTO_MERGE = (
@@ -130,7 +130,8 @@ def open_pull(client: Client, branch: str, title: str, body: str, draft: bool) -
         if not find_proposal(client, branch):
             run_tool(Path(), "git", *CREDENTIALS, "push", "--quiet", "--delete", "origin", branch)
         raise
-    client.create("issues", pull["number"], "labels", content={"labels": [LABEL]})
+    # Branches of a kind begin with its label.
+    client.create("issues", pull["number"], "labels", content={"labels": [branch.partition("/")[0]]})
     return pull
 
 

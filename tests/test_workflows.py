@@ -29,6 +29,7 @@ NEEDS = {
     r"actions/deploy-pages@": {"id-token": "write", "pages": "write"},
     r"aws-actions/configure-aws-credentials@": {"id-token": "write"},
     r"-m lifecycle\.github\.comment": {"actions": "read", "checks": "write", "pull-requests": "write"},
+    r"-m lifecycle\.github\.experiment propose": {"actions": "write", "contents": "write", "pull-requests": "write"},
     r"-m lifecycle\.github\.history": {"actions": "read"},
     r"-m lifecycle\.github\.results commit": {"actions": "write", "contents": "write"},
     r"-m lifecycle\.github\.versions": {"contents": "write"},
@@ -149,7 +150,7 @@ def test_each_permission_has_its_reason_beside_it() -> None:
             assert re.search(r" # to \w+", line), f"{name}: {line}"
 
 
-def test_only_report_and_retrain_may_write_on_pull_requests_and_they_run_the_default_branch() -> None:
+def test_few_workflows_may_write_on_pull_requests_and_they_run_the_default_branch() -> None:
     workflows = {name: read_workflow(ROOT / ".github/workflows" / name) for name in NAMES}
     writing = {
         name
@@ -158,7 +159,10 @@ def test_only_report_and_retrain_may_write_on_pull_requests_and_they_run_the_def
         if (job["permissions"] or {}).get("pull-requests") == "write"
     }
 
-    assert writing == {"report.yml", "retrain.yml"}
+    assert writing == {"experiment.yml", "report.yml", "retrain.yml"}
+    assert list_events(workflows["experiment.yml"]) == {"workflow_dispatch"}
+    proposing = workflows["experiment.yml"]["jobs"]["propose"]["if"]
+    assert "github.ref_name == github.event.repository.default_branch" in proposing
     assert list_events(workflows["retrain.yml"]) == {"schedule", "repository_dispatch", "workflow_dispatch"}
     assert "ref_name == github.event.repository.default_branch" in workflows["retrain.yml"]["jobs"]["retrain"]["if"]
     assert list_events(workflows["report.yml"]) == {"workflow_run"}
@@ -217,6 +221,7 @@ WRONG_OUTPUT = {
     "retrain.yml": ("needs.retrain.outputs.reason", "needs.retrain.outputs.reasons"),
     "monitor.yml": ("vars.LABELS }}", "steps.labels.outputs.address }}"),
     "status.yml": ("steps.pages.outputs", "steps.page.outputs"),
+    "experiment.yml": ("needs.plan.outputs.names", "needs.plan.outputs.name"),
 }
 TYPO_IN_IF = {
     "check.yml": ("if: always()", "if: allways()"),
@@ -229,6 +234,7 @@ TYPO_IN_IF = {
     "retrain.yml": ("steps.retrain.outputs.outcome != ''", "steps.retrian.outputs.outcome != ''"),
     "monitor.yml": ("github.event_name == 'schedule'", "github.event_nam == 'schedule'"),
     "status.yml": ("github.ref_name ==", "github.refname =="),
+    "experiment.yml": ("inputs.open && needs", "input.open && needs"),
 }
 UNQUOTED = {
     "check.yml": ('echo "$RESULTS"', "echo $RESULTS"),
@@ -244,6 +250,7 @@ UNQUOTED = {
     "retrain.yml": ("lifecycle.github.issue tell", "lifecycle.github.issue tell $REASON"),
     "monitor.yml": ('"$PREDICTIONS"', "$PREDICTIONS"),
     "status.yml": ('"$MONITORED"', "$MONITORED"),
+    "experiment.yml": ("lifecycle.github.experiment plan", "lifecycle.github.experiment plan $SETTINGS"),
 }
 DEFECTS = {
     "a wrong output name": WRONG_OUTPUT,

@@ -21,6 +21,7 @@ from lifecycle.errors import RefusedError, run
 from lifecycle.views.terminal import align_columns
 from rehearsal import events
 from rehearsal.deploying import rehearse_deploy
+from rehearsal.experimenting import rehearse_experiment
 from rehearsal.github import Repository, serve_github
 from rehearsal.remote import Remote, make_remote
 from rehearsal.retraining import rehearse_retrain
@@ -237,6 +238,7 @@ def main(argv: list[str] | None = None) -> None:
         rehearse_fork,
         rehearse_dependabot,
         rehearse_merge,
+        rehearse_experiment,
         rehearse_retrain,
         rehearse_deploy,
     )

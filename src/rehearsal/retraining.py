@@ -130,15 +130,15 @@ def rehearse_good(stage: Stage, month: str) -> dict[str, Any]:
     return pull
 
 
-def rehearse_checks(stage: Stage, pull: dict[str, Any]) -> None:
-    """The checks that retraining started pass, and the report arrives."""
+def rehearse_checks(stage: Stage, pull: dict[str, Any], title: str = "retrained branch") -> None:
+    """The checks that were started on a branch pass, and the report arrives."""
     repository, branch = stage.github.full_name, pull["head"]["ref"]
     stage.remote.check_out(f"origin/{branch}")
     dispatched = events.workflow_dispatch(repository, "train.yml", {}, ref=f"refs/heads/{branch}")
-    stage.play("retrained branch", "train.yml", dispatched, "success success")
+    stage.play(title, "train.yml", dispatched, "success success")
     stage.remote.check_out("origin/main")
     finished = events.workflow_run(pull, "Train", "success", stage.runs, "workflow_dispatch")
-    stage.play("retrained branch", "report.yml", finished, "success")
+    stage.play(title, "report.yml", finished, "success")
     comments = stage.github.comments.get(pull["number"], [])
     first = [comment["body"].partition("\n")[0] for comment in comments]
     stage.expect("the report is its one comment", len(first) == 1 and "pass" in first[0])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, change_params, commit_all, run_git, run_python
+from conftest import ROOT, run_git, run_python
 from test_artifact import make_facts
 from test_report_page import make_unchanged
 
@@ -246,8 +246,6 @@ def fixture_world(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     require_tool("gh")
     folder = tmp_path_factory.mktemp("world")
     shutil.copytree(trained, folder / "work", symlinks=True)
-    change_params(folder / "work", {"experiment": {"max_jobs": 3}})
-    commit_all(folder / "work", "Allow three jobs")
     run_git(folder, "clone", "--quiet", "--bare", "work", "remote.git")
     world = World(folder, Repository(remote=folder / "remote.git"))
     settings = "prepare.test_months=9; train.penalty=10.0,9000.0,1.0"

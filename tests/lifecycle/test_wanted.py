@@ -60,7 +60,8 @@ def test_dependabot_names_folders_and_labels_that_there_are() -> None:
     labels = {setting.name for setting in read_settings(ROOT / ".github") if setting.kind == "label"}
 
     assert config["version"] == 2
-    assert {update["package-ecosystem"] for update in config["updates"]} == {"github-actions", "pip", "terraform"}
+    ecosystems = {update["package-ecosystem"] for update in config["updates"]}
+    assert ecosystems == {"devcontainers", "github-actions", "pip", "terraform"}
     for update in config["updates"]:
         assert (ROOT / update["directory"].strip("/")).is_dir()
         assert update["cooldown"] == {"default-days": 7}

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ import pytest
 import yaml
 
 from lifecycle.errors import MisuseError
+from rehearsal.events import Event, merge_group, open_pull_request, pull_request, push, workflow_dispatch
 from rehearsal.stand_ins import check_workflow
+from tests.rehearsal.workflows import make_repository, run_jobs, write_job
 from tests.tools import require_tool
 
+TEAM, COMMIT = "team/model", "c" * 40
+OWN = {"RUNNER": "big"}
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(path.name for path in (ROOT / ".github/workflows").glob("*.yml"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -190,6 +195,51 @@ def test_checks_run_on_pull_requests_on_main_in_the_queue_and_by_hand() -> None:
         assert workflow["on"]["push"] == {"branches": ["main"]}
         # A newer commit of a pull request replaces the run; nothing else is ever cut short.
         assert workflow["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
+
+
+def test_only_jobs_that_train_may_leave_githubs_machines() -> None:
+    moved = {
+        (name, job_id)
+        for name in NAMES
+        for job_id, job in read_workflow(ROOT / ".github/workflows" / name)["jobs"].items()
+        if "vars.RUNNER" in job["runs-on"]
+    }
+
+    assert moved == {
+        ("experiment.yml", "try"),
+        ("reproduce.yml", "reproduce"),
+        ("retrain.yml", "retrain"),
+        ("train.yml", "lock"),
+    }
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize(
+    ("event", "variables", "machine"),
+    [
+        (pull_request(open_pull_request(TEAM, "better", COMMIT)), OWN, "big"),
+        (pull_request(open_pull_request(TEAM, "better", COMMIT)), {}, "ubuntu-latest"),
+        (pull_request(open_pull_request(TEAM, "better", COMMIT, fork="stranger/model")), OWN, "ubuntu-latest"),
+        (push(TEAM, COMMIT), OWN, "big"),
+        (merge_group(TEAM, COMMIT, COMMIT), OWN, "big"),
+        (workflow_dispatch(TEAM, "train.yml", {}), OWN, "big"),
+    ],
+)
+def test_pull_request_of_a_fork_never_runs_on_a_machine_of_ones_own(
+    event: Event, variables: dict[str, str], machine: str, tmp_path: Path
+) -> None:
+    # Act itself decides what the expression means.
+    expression = read_workflow(ROOT / ".github/workflows/train.yml")["jobs"]["lock"]["runs-on"]
+    said = json.dumps(expression)
+    job = write_job("lock", "run: echo on $MACHINE", env=f"{{ MACHINE: {said} }}").replace(
+        "runs-on: ubuntu-latest", f"runs-on: {said}"
+    )
+    folder = make_repository(tmp_path / "model")
+
+    run = run_jobs(folder, job, event=replace(event, sha=""), on=event.name, variables=variables)
+
+    assert run.find_job("lock").result == "success"
+    assert f"\non {machine}\n" in run.find_job("lock").log
 
 
 def test_workflows_wait_for_workflows_that_there_are() -> None:

@@ -98,15 +98,16 @@ def check_event(path: Path, event: Event) -> None:
         raise MisuseError(f"{path.name} does not start on {event.name} {action}, but on {', '.join(types)}")
 
 
-def list_labels(path: Path) -> list[str]:
-    """List the labels of the machines that jobs run on, also where a matrix names them."""
+def list_labels(path: Path, variables: Mapping[str, str]) -> list[str]:
+    """List the labels of the machines that jobs run on, also where a matrix or a variable names them."""
     labels = {"ubuntu-latest"}
     for job in read_yaml(path)["jobs"].values():
         asked = job.get("runs-on") or []
         asked = [asked] if isinstance(asked, str) else asked
         matrix = (job.get("strategy") or {}).get("matrix")
         for label in asked:
-            labels |= {*re.findall(r'"([\w.-]+)"', json.dumps(matrix))} if "${{" in label else {label}
+            named = {variables[name] for name in re.findall(r"vars\.(\w+)", label) if name in variables}
+            labels |= {*re.findall(r'"([\w.-]+)"', json.dumps(matrix)), *named} if "${{" in label else {label}
     return sorted(labels)
 
 
@@ -131,7 +132,7 @@ def write_command(path: Path, event: Event, world: World, scratch: Path) -> list
     command += [f"--eventpath={scratch / 'event.json'}", f"--env-file={scratch / 'env.yml'}"]
     command += [f"--secret-file={scratch / 'secrets.yml'}", f"--var-file={scratch / 'vars.yml'}"]
     command += [f"--input-file={scratch / 'inputs.yml'}"]
-    command += [f"--platform={label}=-self-hosted" for label in list_labels(path)]
+    command += [f"--platform={label}=-self-hosted" for label in list_labels(path, world.variables)]
     command += [f"--local-repository={name}={place}" for name, place in map_actions(path, world.folder).items()]
     return [*command, *(["--no-skip-checkout"] if world.fetch else [])]
 

@@ -18,7 +18,7 @@ from lifecycle.errors import MisuseError
 from lifecycle.experiments.matrix import MOST_CHARACTERS, Matrix, plan_matrix
 from lifecycle.experiments.settings import Plan
 from lifecycle.experiments.tried import find_best, read_tried, write_tried
-from lifecycle.github.experiment import find_plan, name_branch
+from lifecycle.github.experiment import find_plan, main, name_branch
 from lifecycle.views.experiments_page import render_experiments, write_body, write_title
 from rehearsal.github import Repository, serve_github
 from tests.tools import require_tool
@@ -83,6 +83,34 @@ def test_huge_grid_is_counted_and_not_walked_through() -> None:
 def test_text_of_which_nothing_can_be_tried_is_told(text: str, said: str) -> None:
     with pytest.raises(MisuseError, match=said):
         plan_matrix(text, Path("params.yaml").read_bytes(), 8)
+
+
+@pytest.mark.usefixtures("readings_folder")
+def test_text_that_cannot_be_tried_is_told_on_the_runs_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    monkeypatch.setenv("SETTINGS", "train.<b>=@ada")
+
+    with pytest.raises(MisuseError):
+        main(["plan"])
+
+    said = (tmp_path / "summary").read_text(encoding="utf-8")
+    assert said.startswith("Nothing was tried: train.&#60;b>&#61;")
+    assert "@ada" not in said
+
+
+@pytest.mark.usefixtures("readings_folder")
+def test_names_are_handed_over_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.setenv("SETTINGS", f"{GRID}\ntrain.seed=9")
+
+    main(["plan"])
+
+    written = (tmp_path / "output").read_text(encoding="utf-8")
+    assert json.loads(written.removeprefix("names=")) == ["rate-0.1-depth-4", "rate-0.1-depth-5", "rate-0.2-depth-4"]
+    assert written.count("\n") == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("left out: 2 more; experiment.max_jobs")
 
 
 def make_report(outcome: str, worse_by: float) -> dict[str, Any]:
@@ -226,7 +254,7 @@ class World:
 
     def run(self, command: str, name: str = "", **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run the command of a job in a checkout of its own."""
-        work = self.folder / f"{command}-{name}"
+        work = self.folder / f"{command}-{len([*self.folder.iterdir()])}"
         run_git(self.folder, "clone", "--quiet", str(self.folder / "remote.git"), str(work))
         if (self.folder / "tried").exists():
             shutil.copytree(self.folder / "tried", work / "out/tried")
@@ -240,9 +268,17 @@ class World:
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+def worsen(tried: Path, name: str, other: str) -> None:
+    """Make an experiment's results those of another one that is worse than the champion, within the tolerance."""
+    shutil.copytree(tried / name, tried / other)
+    report = json.loads((tried / other / "report.json").read_text(encoding="utf-8"))
+    report["figures"] |= {"worse_by": 0.005, "low": -0.01, "high": 0.02}
+    (tried / other / "report.json").write_text(json.dumps(report), encoding="utf-8")
+
+
 @pytest.fixture(name="world", scope="module")
 def fixture_world(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Try three settings, of which one fails."""
+    """Try one of three settings; another one is made up to be worse, and the third has no result."""
     require_tool("gh")
     folder = tmp_path_factory.mktemp("world")
     shutil.copytree(trained, folder / "work", symlinks=True)
@@ -254,11 +290,10 @@ def fixture_world(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         for name, value in {**environment, **output, "SETTINGS": settings, "OPEN": "true"}.items():
             patch.setenv(name, value)
         world.run("plan")
-        for name in ("penalty-10.0", "penalty-9000.0"):
-            world.run("try", name)
-        world.run("try", "test_months-9", check=False)
-        for name in ("penalty-10.0", "penalty-9000.0"):
-            shutil.copytree(folder / f"try-{name}/out/tried", folder / "tried", dirs_exist_ok=True)
+        world.run("try", "penalty-10.0")
+        (work,) = folder.glob("try-*")
+        (work / "out/tried").rename(folder / "tried")
+        worsen(folder / "tried", "penalty-10.0", "penalty-9000.0")
         yield world
 
 

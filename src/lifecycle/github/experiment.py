@@ -26,10 +26,12 @@ from lifecycle.report import make_report
 from lifecycle.repository import require_revision
 from lifecycle.reproduce import reproduce, stream_dvc
 from lifecycle.views.experiments_page import render_experiments, write_body, write_title
+from lifecycle.views.markdown import escape_text
 
 TRIED = OUT / "tried"
 ARCHIVE = "results.tar"
 COMMIT_LENGTH = 7
+LONGEST_FAULT = 500
 
 
 def read_matrix() -> Matrix:
@@ -53,7 +55,17 @@ def find_plan(matrix: Matrix, name: str) -> Plan:
     raise MisuseError(f"NAME is {name[:50]!r}; expected one of: {known}")
 
 
-def announce(matrix: Matrix) -> None:
+def announce() -> None:
+    """Read what was asked for; say on the run's page why nothing can be tried."""
+    try:
+        matrix = read_matrix()
+    except MisuseError as error:
+        append_to("GITHUB_STEP_SUMMARY", f"Nothing was tried: {escape_text(error, LONGEST_FAULT)}\n")
+        raise
+    hand_over(matrix)
+
+
+def hand_over(matrix: Matrix) -> None:
     """Hand the names over to the jobs, and say what each one sets."""
     append_to("GITHUB_OUTPUT", f"names={json.dumps([plan.name for plan in matrix.plans])}\n")
     for plan in matrix.plans:
@@ -151,10 +163,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("propose", "open a pull request with the experiment NAME"),
     ):
         commands.add_parser(command, help=said)
-    command, matrix, name = parser.parse_args(argv).command, read_matrix(), os.environ.get("NAME", "")
+    command, name = parser.parse_args(argv).command, os.environ.get("NAME", "")
     if command == "plan":
-        announce(matrix)
-    elif command == "try":
+        announce()
+        return
+    matrix = read_matrix()
+    if command == "try":
         attempt(find_plan(matrix, name), os.environ.get("OPEN") == "true")
     elif command == "compare":
         compare(matrix)

@@ -25,9 +25,9 @@ collect_ignore = ["fork"]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Count what needs two trained models among the tests that take long."""
+    """Count what needs two trained models, and what tests the world on loopback, among the tests that take long."""
     for item in items:
-        if "rivals" in getattr(item, "fixturenames", ()):
+        if "rivals" in getattr(item, "fixturenames", ()) or item.path.parent.name == "rehearsal":
             item.add_marker(pytest.mark.acceptance)
 
 

@@ -331,6 +331,7 @@ def lint(folder: Path) -> str:
     return found.stdout + "".join(finding["ident"] for finding in json.loads(unsafe.stdout))
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("kind", DEFECTS)
 @pytest.mark.parametrize("name", NAMES)
 def test_defect_is_found(name: str, kind: str, tmp_path: Path) -> None:

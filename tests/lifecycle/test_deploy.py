@@ -35,8 +35,6 @@ from lifecycle.retire import remove_published
 from lifecycle.serving.challenge import is_dealt
 from rehearsal.cloud.server import Cloud, serve_cloud
 
-pytestmark = pytest.mark.acceptance
-
 # As small a service as one can be: it doubles what it gets, and writes the metrics that the real one writes.
 HANDLER = """
 import json, time
@@ -170,6 +168,7 @@ def test_release_that_proves_itself_is_promoted_and_nobody_goes_unanswered(
     assert service.read_alias().version == "1"
 
 
+@pytest.mark.acceptance
 @pytest.mark.usefixtures("cloud")
 def test_bundle_with_a_challenger_deploys_like_any_other(
     rivals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -217,6 +216,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("kind", FAULTS)
 def test_release_with_a_fault_is_rolled_back(kind: str, cloud: Cloud, service: Service, tmp_path: Path) -> None:
     fault, said = FAULTS[kind]
@@ -305,6 +305,7 @@ deploy(open_target(sys.argv[3]), build(Path(sys.argv[2]), "v1.5.0"), ANSWERS, PA
 """
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("step", ["published", "answered", "canary", "baked", "promoted"])
 def test_deploy_that_is_killed_after_any_step_ends_well_the_next_time(
     step: str, cloud: Cloud, service: Service, tmp_path: Path

@@ -75,7 +75,6 @@ def shuffle_targets(folder: Path) -> None:
             file.write_table(table)
 
 
-@pytest.mark.acceptance
 def test_better_hyperparameters_are_found_measured_and_committed_to_a_branch(workspace: Path) -> None:
     before = (workspace / "params.yaml").read_bytes()
 

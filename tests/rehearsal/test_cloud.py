@@ -15,8 +15,6 @@ from botocore.exceptions import ClientError
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import HANDLER, create_function, invoke, make_client, pack
 
-pytestmark = pytest.mark.acceptance
-
 
 @pytest.fixture(scope="module", name="cloud")
 def fixture_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:

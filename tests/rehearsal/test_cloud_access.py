@@ -10,8 +10,6 @@ from botocore.exceptions import ClientError
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import HANDLER, create_function, create_role, invoke, make_client, pack
 
-pytestmark = pytest.mark.acceptance
-
 FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:model"
 Credentials = Mapping[str, str]
 

@@ -14,8 +14,6 @@ from rehearsal.cloud.monitoring import Delivery
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import create_function, invoke, make_client, wait_for
 
-pytestmark = pytest.mark.acceptance
-
 METRIC_LINE = {
     "_aws": {
         "Timestamp": 1,

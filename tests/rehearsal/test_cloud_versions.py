@@ -9,8 +9,6 @@ from botocore.exceptions import ClientError
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import HANDLER, create_function, pack
 
-pytestmark = pytest.mark.acceptance
-
 STALE = "PreconditionFailedException.*The Revision Id provided does not match the latest Revision Id"
 
 

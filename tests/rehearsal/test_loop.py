@@ -87,7 +87,6 @@ def test_synthetic_months_count_as_real_ones_and_real_ones_are_refused(tmp_path:
         unmark(tmp_path)
 
 
-@pytest.mark.acceptance
 def test_labels_are_told_under_the_ids_that_callers_asked_with(tmp_path: Path) -> None:
     months = make_months(tmp_path)
     replay = months.read("2024-12").choose(np.arange(2 * ROWS + 3))

@@ -19,7 +19,6 @@ def test_keys_and_settings_of_this_machine_stay_out(monkeypatch: pytest.MonkeyPa
     assert hidden["AWS_ACCESS_KEY_ID"] == "given"
 
 
-@pytest.mark.acceptance
 def test_bucket_of_more_objects_than_one_answer_lists_is_emptied(tmp_path: Path) -> None:
     with serve_cloud(tmp_path, in_background=False) as cloud:
         store = make_client(cloud, "s3")

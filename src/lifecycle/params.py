@@ -175,6 +175,15 @@ class ExperimentParams(Section):
     max_jobs: int = Field(gt=0, le=256)
 
 
+class MachineParams(Section):
+    """The machine that trains in place of GitHub's own."""
+
+    instance_type: str = Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")
+    disk_gb: int = Field(gt=0)
+    idle_seconds: int = Field(gt=0)
+    max_hours: float = Field(gt=0)
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -198,6 +207,7 @@ class Params(Section):
     status: StatusParams
     tune: TuneParams
     experiment: ExperimentParams
+    machine: MachineParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

@@ -1,6 +1,7 @@
 """CML's command line as far as workflows use it, for tests and rehearsals: put it on PATH under the name ``cml``.
 
-``cml comment update`` finds its comment by its watermark, as the real one does, and posts with GitHub's API. With
+``cml comment update`` finds its comment by its watermark, as the real one does, and posts with GitHub's API;
+``cml runner launch`` starts a machine with its tags on the AWS on loopback, and registers it nowhere. With
 CML_RECORD in its environment it keeps its arguments and the names of its environment there, a line of JSON a call.
 """
 
@@ -47,13 +48,43 @@ def update_comment(number: str, page: str, title: str) -> str:
     return str(ask("PATCH", f"issues/comments/{place}", content)["id"])
 
 
+def launch(argv: Sequence[str]) -> str:
+    """Start a machine, where none has the tags yet."""
+    parser = _Parser(prog="cml runner launch", allow_abbrev=False)
+    for name in ("cloud-region", "cloud-type", "cloud-hdd-size", "cloud-metadata", "labels", "idle-timeout"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--cloud", required=True, choices=["aws"])
+    for flag in ("--reuse", "--no-retry"):
+        parser.add_argument(flag, action="store_true")
+    given = parser.parse_args(argv)
+    if not os.environ.get("REPO_TOKEN"):
+        parser.error("Repository token not found")
+    # Only here: most that is asked of this stand-in is a comment.
+    import boto3  # pylint: disable=import-outside-toplevel
+
+    key, _, value = given.cloud_metadata.partition("=")
+    client = boto3.client("ec2", region_name=given.cloud_region, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    wanted = {f"tag:{key}": value, "instance-state-name": "running"}
+    filters = [{"Name": name, "Values": [found]} for name, found in wanted.items()]
+    there = client.describe_instances(Filters=filters)["Reservations"]
+    if there and given.reuse:
+        return "Reusing existing runners"
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": key, "Value": value}]}]
+    sizes = {"ImageId": "ami-12c6146b", "InstanceType": given.cloud_type, "MinCount": 1, "MaxCount": 1}
+    return str(client.run_instances(**sizes, TagSpecifications=tags)["Instances"][0]["InstanceId"])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Update a comment."""
+    """Update a comment, or start a machine."""
     record = os.environ.get("CML_RECORD")
     if record:
         called = {"arguments": list(sys.argv[1:] if argv is None else argv), "environment": sorted(os.environ)}
         with Path(record).open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(called)}\n")
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:2] == ["runner", "launch"]:
+        print(launch(words[2:]))
+        return
     parser = _Parser(prog="cml", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("command", choices=["comment"])
     parser.add_argument("action", choices=["update"])

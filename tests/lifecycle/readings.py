@@ -119,6 +119,7 @@ PARAMS: dict[str, Any] = {
     "status": {"reports": 90},
     "tune": {"seed": 0, "workers": 1, "startup_trials": 5},
     "experiment": {"max_jobs": 3},
+    "machine": {"instance_type": "m7i.large", "disk_gb": 20, "idle_seconds": 60, "max_hours": 2},
 }
 
 

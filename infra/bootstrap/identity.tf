@@ -17,6 +17,7 @@ locals {
       data    = "environment:data"
       monitor = "ref:refs/heads/${var.default_branch}"
       plan    = "environment:plan"
+      sweep   = "environment:runner"
     },
     { for environment in var.environments : "deploy-${environment}" => "environment:${environment}" },
   )

@@ -22,3 +22,8 @@ output "state_bucket" {
   description = "For `terraform init -backend-config=bucket=...`."
   value       = aws_s3_bucket.state.bucket
 }
+
+output "sweep_role_arn" {
+  description = "For the hourly end of machines that were left running."
+  value       = aws_iam_role.sweep.arn
+}

@@ -39,7 +39,7 @@ def read_variable(name: str, pattern: str) -> str:
     return value
 
 
-def write_launch(params: MachineParams, repository: str, region: str, label: str) -> list[str]:
+def write_launch(params: MachineParams, repository: str, region: str, label: str, group: str) -> list[str]:
     """Write the command that starts a machine.
 
     Parameters
@@ -51,6 +51,8 @@ def write_launch(params: MachineParams, repository: str, region: str, label: str
         Of AWS.
     label : str
         By which jobs ask for the machine.
+    group : str
+        Name of a security group, without which CML would make one that lets everybody in.
 
     Returns
     -------
@@ -64,6 +66,7 @@ def write_launch(params: MachineParams, repository: str, region: str, label: str
         f"--cloud-hdd-size={params.disk_gb}",
         f"--cloud-metadata={TAG}={repository}",
         f"--labels={label}",
+        f"--cloud-aws-security-group={group}",
         f"--idle-timeout={params.idle_seconds}",
     ]
 
@@ -80,9 +83,10 @@ def launch(params: MachineParams) -> None:
     """
     repository = read_variable("GITHUB_REPOSITORY", r"[\w.-]+/[\w.-]+")
     region, label = read_variable("AWS_REGION", r"[a-z0-9-]+"), read_variable("LABEL", r"[\w.-]+")
+    group = read_variable("SECURITY_GROUP", r"[\w.-]+")
     if not os.environ.get("REPO_TOKEN"):
         raise MisuseError("REPO_TOKEN is not set; the secret RUNNER_TOKEN of the environment runner must hold it.")
-    command = write_launch(params, repository, region, label)
+    command = write_launch(params, repository, region, label, group)
     try:
         done = subprocess.run(command, env={**os.environ, "ITERATIVE_DO_NOT_TRACK": "1"}, check=False)
     except FileNotFoundError as error:

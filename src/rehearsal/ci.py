@@ -23,6 +23,7 @@ from rehearsal import events
 from rehearsal.deploying import rehearse_deploy
 from rehearsal.experimenting import rehearse_experiment
 from rehearsal.github import Repository, serve_github
+from rehearsal.machines import rehearse_runner
 from rehearsal.remote import Remote, make_remote
 from rehearsal.retraining import rehearse_retrain
 from rehearsal.stage import Stage
@@ -240,6 +241,7 @@ def main(argv: list[str] | None = None) -> None:
         rehearse_merge,
         rehearse_experiment,
         rehearse_retrain,
+        rehearse_runner,
         rehearse_deploy,
     )
     chosen = [

@@ -18,6 +18,8 @@ from urllib.request import Request, urlopen
 
 # The real one looks no further.
 MOST_COMMENTS = 30
+# Of a machine in the cloud.
+PARTS = ("region", "type", "hdd-size", "metadata", "aws-security-group")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,7 +53,15 @@ def update_comment(number: str, page: str, title: str) -> str:
 def launch(argv: Sequence[str]) -> str:
     """Start a machine, where none has the tags yet."""
     parser = _Parser(prog="cml runner launch", allow_abbrev=False)
-    for name in ("cloud-region", "cloud-type", "cloud-hdd-size", "cloud-metadata", "labels", "idle-timeout"):
+    for name in (
+        "cloud-region",
+        "cloud-type",
+        "cloud-hdd-size",
+        "cloud-metadata",
+        "labels",
+        "idle-timeout",
+        "cloud-aws-security-group",
+    ):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--cloud", required=True, choices=["aws"])
     for flag in ("--reuse", "--no-retry"):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lifecycle.machine import TAG
 from rehearsal.cloud.server import ACCOUNT, REGION
 from rehearsal.policy import allows, list_actions, trusts
 from rehearsal.terraform import BOOTSTRAP, COMMON, NAME
@@ -20,6 +21,7 @@ ROLES = {
     "plan": "environment:plan",
     "data": "environment:data",
     "monitor": "ref:refs/heads/main",
+    "sweep": "environment:runner",
     'deploy["staging"]': "environment:staging",
     'deploy["production"]': "environment:production",
 }
@@ -65,6 +67,7 @@ BAD_CONTEXTS = [
 UNBOUND = {
     "cloudwatch:GetMetricStatistics": "*",
     "cloudwatch:PutMetricData": "*",
+    "ec2:DescribeInstances": "*",
     "logs:DescribeLogGroups": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:*",
 }
 
@@ -193,6 +196,9 @@ def test_policies_name_their_resources(folder: str, request: pytest.FixtureReque
         if set(actions) & set(UNBOUND):
             assert [UNBOUND[action] for action in actions] == resources, name
             continue
+        # A machine has no name of ours; its tag binds it.
+        if statement.get("Condition", {}).get("StringEquals", {}).get(f"aws:ResourceTag/{TAG}"):
+            continue
         # What stands before the first wildcard is the full name of a thing of ours.
         for resource in resources:
             start = resource.partition("*")[0]
@@ -220,6 +226,22 @@ def test_plan_and_monitor_change_nothing(bootstrap: Documents) -> None:
         action for action in actions["plan"] if not action.partition(":")[2].startswith(("Get", "List", "Describe"))
     ]
     assert actions["monitor"] == {"s3:ListBucket", "s3:GetObject", "cloudwatch:PutMetricData"}
+
+
+def test_sweep_ends_machines_with_the_repositorys_tag_and_does_nothing_else(bootstrap: Documents) -> None:
+    document = bootstrap["aws_iam_role_policy.sweep policy"]
+    machine = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0123456789abcdef0"
+
+    def may_end(resource: str, **tags: str) -> bool:
+        conditions = {f"aws:ResourceTag/{key.replace('_', '-')}": [value] for key, value in tags.items()}
+        return allows(document, "ec2:TerminateInstances", resource, conditions)
+
+    assert list_actions(document) == {"ec2:DescribeInstances", "ec2:TerminateInstances"}
+    assert may_end(machine, lifecycle_runner="Octo/model")
+    assert not may_end(machine)
+    assert not may_end(machine, lifecycle_runner="Octo/other")
+    assert not may_end(machine, Name="Octo/model")
+    assert not may_end(machine.replace(REGION, "us-east-1"), lifecycle_runner="Octo/model")
 
 
 def test_plan_reads_no_data_no_model_and_no_prediction(bootstrap: Documents) -> None:

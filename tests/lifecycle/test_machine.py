@@ -85,10 +85,10 @@ def test_machine_that_cannot_be_ended_is_told_and_keeps_no_other(client: Any) ->
 
 
 def test_token_stands_in_no_argument_and_the_tag_is_the_sweeps() -> None:
-    command = write_launch(PARAMS, OWN, "eu-central-1", "big")
+    command = write_launch(PARAMS, OWN, "eu-central-1", "big", "closed")
 
     assert command[:3] == ["cml", "runner", "launch"]
-    assert {f"--cloud-metadata={TAG}={OWN}", "--labels=big", "--idle-timeout=60"} <= {*command}
+    assert {f"--cloud-metadata={TAG}={OWN}", "--labels=big", "--cloud-aws-security-group=closed"} <= {*command}
     assert not any("token" in word for word in command)
 
 
@@ -100,9 +100,9 @@ def fixture_record(cloud: Cloud, tmp_path: Path, readings_folder: None, monkeypa
     source = ROOT / "src/rehearsal/cml.py"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{source}" "$@"\n', encoding="utf-8")
     command.chmod(0o755)
-    job = {"GITHUB_REPOSITORY": OWN, "LABEL": "big", "REPO_TOKEN": "a-token", "CML_RECORD": str(tmp_path / "record")}
-    summary = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
-    for name, value in {**cloud.environment, **job, **summary}.items():
+    job = {"GITHUB_REPOSITORY": OWN, "LABEL": "big", "SECURITY_GROUP": "closed", "REPO_TOKEN": "a-token"}
+    job |= {"CML_RECORD": str(tmp_path / "record"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    for name, value in {**cloud.environment, **job}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", str(command.parent), prepend=":")
     return tmp_path / "record"
@@ -129,6 +129,7 @@ def test_machine_is_started_once_and_found_by_the_sweep(client: Any, record: Pat
     [
         ("REPO_TOKEN", "", "REPO_TOKEN is not set"),
         ("LABEL", "big --cloud=gcp", "LABEL is 'big --cloud=gcp'; expected"),
+        ("SECURITY_GROUP", "", "SECURITY_GROUP is ''"),
         ("AWS_REGION", "", "AWS_REGION is ''"),
         ("GITHUB_REPOSITORY", "model", "GITHUB_REPOSITORY is 'model'"),
     ],

@@ -54,7 +54,7 @@ run "shape" {
   }
 
   assert {
-    condition     = join(" ", keys(data.aws_iam_policy_document.trust)) == "data deploy-production deploy-staging monitor plan"
+    condition     = join(" ", keys(data.aws_iam_policy_document.trust)) == "data deploy-production deploy-staging monitor plan sweep"
     error_message = "There must be one role per level of trust."
   }
 }

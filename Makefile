@@ -18,14 +18,17 @@ JOBS ?=
 TRIALS ?=
 BUDGET ?=
 BRANCH ?=
+MODEL ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 # Idle threads of a fit sleep instead of spinning: on busy cores that is the difference of seconds and minutes.
 export OMP_WAIT_POLICY := PASSIVE
-run := .venv/bin/python -m
+# In the folder of another model than the first one where MODEL names it.
+run := .venv/bin/python -m$(if $(MODEL), lifecycle.models run '$(MODEL)')
+code := src tests $(wildcard models)
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample reproduce report lineage bench lock monitor status compare experiment experiments tune
+.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample model reproduce report lineage bench lock monitor status compare experiment experiments tune
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +37,7 @@ install: .venv/installed ## Make the virtual environment .venv from requirements
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv && awk '/^[^ #]/ { keep = /^uv==/ } keep' requirements.lock > .venv/uv.lock && $(run) pip install -q --require-hashes -r .venv/uv.lock
+	$(PYTHON) -m venv .venv && awk '/^[^ #]/ { keep = /^uv==/ } keep' requirements.lock > .venv/uv.lock && .venv/bin/python -m pip install -q --require-hashes -r .venv/uv.lock
 	.venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock && .venv/bin/uv pip install -q --python .venv/bin/python --no-deps -e . && touch $@
 
 pipeline: .venv/installed ## Pull the data, reproduce what changed, show the metrics and the gate's verdict
@@ -53,6 +56,9 @@ data: .venv/installed ## Bring months in: MONTHS=2024-01,2024-02 [SOURCE=folder 
 
 sample: .venv/installed ## Write the synthetic months anew, as params.yaml describes them
 	@$(run) lifecycle.sample && $(run) dvc add -q data
+
+model: .venv/installed ## Put another model beside the first one: NAME=name; then every target takes MODEL=name
+	@.venv/bin/python -m lifecycle.models add '$(NAME)' && $(MAKE) --no-print-directory sample MODEL='$(NAME)'
 
 reproduce: .venv/installed ## Hold dvc.lock against a run of what changed: [BASE=revision]
 	@$(run) lifecycle.reproduce --check $(if $(BASE),--base '$(BASE)')
@@ -76,7 +82,7 @@ serve: .venv/installed ## Answer requests on loopback: [PORT=8080]
 	@$(run) dvc pull -q out/model.onnx && exec $(run) lifecycle.serve
 
 lint: .venv/installed ## Check the code's form and rules
-	.venv/bin/ruff format --check -q src tests && .venv/bin/ruff check -q src tests
+	.venv/bin/ruff format --check -q $(code) && .venv/bin/ruff check -q $(code)
 	.venv/bin/shellcheck .ci/run && .venv/bin/zizmor -q --offline --no-progress .github && .venv/bin/pylint src tests
 	@if command -v go > /dev/null; then $(actionlint) -shellcheck .venv/bin/shellcheck; elif [ "$$CI" ]; then echo 'actionlint needs Go' >&2; exit 1; else echo 'skipped: actionlint, which needs Go'; fi
 
@@ -84,19 +90,20 @@ audit: .venv/installed ## Ask whether a library in requirements.lock has a known
 	.venv/bin/uv tool run -q pip-audit@2.10.1 --progress-spinner off --disable-pip --require-hashes -r requirements.lock $(AUDIT)
 
 ci: .venv/installed ## Run the workflows on this machine; needs act and gh: [ONLY=fork]
-	@$(run) rehearsal.ci $(ONLY)
+	@.venv/bin/python -m rehearsal.ci $(ONLY)
 
 settings: .venv/installed ## Say which repository settings are missing; APPLY=1 sets them
-	@$(run) lifecycle.github.settings $(if $(APPLY),--apply)
+	@.venv/bin/python -m lifecycle.github.settings $(if $(APPLY),--apply)
 
 format: .venv/installed ## Bring the code into form
-	.venv/bin/ruff check -q --fix src tests && .venv/bin/ruff format -q src tests
+	.venv/bin/ruff check -q --fix $(code) && .venv/bin/ruff format -q $(code)
 
-test: .venv/installed ## Run the tests
-	$(run) pytest -m 'not acceptance' --numprocesses auto --dist loadfile --cov --cov-report=term
+test: .venv/installed ## Run the tests; those of other models, or with [MODEL=name] of one, after the machinery's
+	$(if $(MODEL),,.venv/bin/python -m pytest -m 'not acceptance' --numprocesses auto --dist loadfile --cov --cov-report=term)
+	@for tests in $(wildcard models/$(or $(MODEL),*)/tests); do PYTHONPATH="$${tests%tests}src" .venv/bin/python -m pytest "$$tests" || exit 1; done
 
 acceptance: .venv/installed ## Run the long tests: AWS on loopback, an image, fuzzing, a fork; needs Terraform
-	$(run) pytest -m acceptance --numprocesses auto --dist loadfile
+	.venv/bin/python -m pytest -m acceptance --numprocesses auto --dist loadfile
 
 rehearse: bundle ## Play good and bad deploys on loopback, or with LOOP=1 drift and retraining; needs Terraform
 	@$(run) rehearsal.$(if $(LOOP),loop,rehearse)

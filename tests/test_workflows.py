@@ -283,7 +283,7 @@ def test_commands_are_make_targets_that_exist_or_modules() -> None:
 # A defect of each kind in each workflow: what is replaced, and by what.
 WRONG_OUTPUT = {
     "check.yml": ("needs.*.result", "needs.lint.outputs.result"),
-    "train.yml": ("needs.lock.outputs.outcome", "needs.lock.outputs.outcomes"),
+    "train.yml": ("needs.models.outputs.models", "needs.models.outputs.model"),
     "report.yml": ("github.token", "steps.token.outputs.token"),
     "reproduce.yml": ("env.BRANCH", "needs.reproduce.outputs.branch"),
     "deploy.yml": ("needs.bundle.outputs.sha256", "needs.bundle.outputs.sha"),

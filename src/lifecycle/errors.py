@@ -4,6 +4,8 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
+from lifecycle.paths import find_model
+
 
 class RefusedError(Exception):
     """The input was understood and is not acceptable."""
@@ -39,8 +41,14 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
     try:
         code = main(None)
     except (RefusedError, MisuseError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {error}{_name_target(str(error))}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
+
+
+def _name_target(said: str) -> str:
+    """Say which model a command of make must be told to work on; nothing where it needs no telling."""
+    model = find_model()
+    return f" (make with MODEL={model})" if model and "make " in said else ""

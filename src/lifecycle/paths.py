@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+PARAMS, PIPELINE = Path("params.yaml"), Path("dvc.yaml")
+# Holds a folder for each model but the first one, which lies at the repository's top.
+MODELS = Path("models")
 DATA = Path("data")
 OUT = Path("out")
 # Written by the stages, in their order.
@@ -21,3 +24,14 @@ MONITOR = OUT / "monitor.json"
 STATUS = OUT / "status.html"
 TUNE, TUNE_JOURNAL = OUT / "tune.json", OUT / "tune.journal"
 INCOMING = OUT / "incoming"
+
+
+def find_model() -> str | None:
+    """Find which of the models in folders of their own the working folder is; None for the first one."""
+    here = Path.cwd()
+    return here.name if here.parent.name == MODELS.name and (here.parents[1] / PARAMS).is_file() else None
+
+
+def find_top() -> Path:
+    """Find the repository's top from the working folder of a model."""
+    return Path.cwd().parents[1] if find_model() else Path.cwd()

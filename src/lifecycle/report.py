@@ -13,8 +13,9 @@ from lifecycle.comparison.snapshot import Snapshot, read_snapshot
 from lifecycle.errors import RefusedError, run
 from lifecycle.gate import judge
 from lifecycle.github.runner import append_to
+from lifecycle.models import name_among_others
 from lifecycle.params import Params, read_params
-from lifecycle.paths import CARD, LOCK_CHECK, METRICS, PLOTS, REPORT
+from lifecycle.paths import CARD, LOCK_CHECK, METRICS, OUT, PLOTS, REPORT, find_top
 from lifecycle.repository import choose_base, read_git, resolve_revision
 from lifecycle.views.files import write_report
 from lifecycle.views.report_facts import Report
@@ -44,6 +45,7 @@ def make_report(revision: str | None, commit: str, params: Params) -> Report:
         raise RefusedError(f"{METRICS} is missing; expected the model's figures. Make them with: make pipeline")
     facts = collect_facts(verdict, read_snapshot(base) if base else Snapshot(), here, params)
     report: Report = {
+        "model": name_among_others(),
         "commit": resolve_revision(commit),
         "base_commit": base,
         "uncommitted": bool(read_git("status", "--porcelain", "--untracked-files=no", "--", ".")),
@@ -65,8 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     plots = {plot.stem: plot.read_bytes() for plot in sorted(PLOTS.glob("*.png"))}
     card = CARD.read_text(encoding="utf-8")
     write_report(REPORT, report, title=verdict.lstrip("# "), page=page, plots=plots, card=card)
-    # A workflow's later jobs decide by the outcome, and its summary needs no permission to write a comment.
-    append_to("GITHUB_OUTPUT", f"outcome={report['outcome']}\nverdict={verdict.lstrip('# ')}\n")
+    folder = OUT.absolute().relative_to(find_top()).as_posix()
+    append_to("GITHUB_OUTPUT", f"outcome={report['outcome']}\nfolder={folder}\n")
+    # A workflow's summary needs no permission to write a comment.
     append_to("GITHUB_STEP_SUMMARY", page)
     print(f"{REPORT.with_suffix('.md')}\n{verdict}")
 

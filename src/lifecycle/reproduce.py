@@ -17,7 +17,6 @@ from lifecycle import pull
 from lifecycle.comparison.lock import (
     DIFFERENT,
     FRESH,
-    MEND,
     STALE,
     UNAVAILABLE,
     LockCheck,
@@ -26,10 +25,12 @@ from lifecycle.comparison.lock import (
     list_outputs,
     list_stale,
     list_unlike,
+    write_mend,
 )
 from lifecycle.errors import MisuseError, RefusedError, run
+from lifecycle.models import has_shared_pipeline, name_among_others, share_pipeline
 from lifecycle.params import read_params
-from lifecycle.paths import LOCK_CHECK, METRICS, OUT, TEST
+from lifecycle.paths import LOCK_CHECK, METRICS, OUT, PIPELINE, TEST
 from lifecycle.repository import LOCK, choose_base, list_absent, read_at, read_git, read_lock, read_yaml_at
 
 NO_STAGES = b"stages: {}\n"
@@ -135,6 +136,8 @@ def check_lock(base: str, tolerance: float) -> LockCheck:
     """
     if read_git("status", "--porcelain", "--untracked-files=no", "--", "."):
         raise MisuseError("there are uncommitted changes, and only a commit has a lock to check; commit them first.")
+    if not has_shared_pipeline():
+        return LockCheck(STALE, (f"{PIPELINE} is not the first model's",), ())
     metrics = read_yaml_at("HEAD", METRICS.as_posix())
     Path(LOCK).write_bytes(read_at(base, LOCK) or NO_STAGES)
     try:
@@ -176,6 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare_rows()
         return 0
     if not arguments.check:
+        share_pipeline()
         reproduce()
         return 0
     check = check_lock(choose_base(arguments.base) or "HEAD", params.reproduce.tolerance)
@@ -185,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"  - {reason}")
     if check.state == FRESH:
         return 0
-    print(f"Mend it with: {MEND[check.state]}")
+    print(f"Mend it with: {write_mend(check.state, name_among_others())}")
     return 1
 
 

@@ -85,9 +85,9 @@ def make_remote(source: Path, folder: Path) -> Remote:
     call_git(folder, "clone", "--quiet", str(bare), str(clone))
     listed = call_git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
-        if (source / name).is_file():
+        if os.path.lexists(source / name):
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source / name, clone / name)
+            shutil.copy(source / name, clone / name, follow_symlinks=False)
     remote = Remote(bare, clone)
     remote.commit("Begin")
     call_git(clone, "remote", "set-head", "origin", "main")

@@ -135,7 +135,7 @@ def rehearse_checks(stage: Stage, pull: dict[str, Any], title: str = "retrained 
     repository, branch = stage.github.full_name, pull["head"]["ref"]
     stage.remote.check_out(f"origin/{branch}")
     dispatched = events.workflow_dispatch(repository, "train.yml", {}, ref=f"refs/heads/{branch}")
-    stage.play(title, "train.yml", dispatched, "success success")
+    stage.play(title, "train.yml", dispatched, " ".join(["success"] * 4))
     stage.remote.check_out("origin/main")
     finished = events.workflow_run(pull, "Train", "success", stage.runs, "workflow_dispatch")
     stage.play(title, "report.yml", finished, "success")

@@ -34,6 +34,7 @@ def make_facts():
     """Make up a report of a change that passed, with every field filled."""
     return {
         "outcome": "pass",
+        "model": "first",
         "champion": "model@v1.0.0",
         "reasons": ["mean_absolute_error is 3; the limit is 2."],
         "notes": ["mean_absolute_error overall 2.000 -> 1.900, 5 % better."],
@@ -277,7 +278,7 @@ def test_no_text_of_any_field_leaves_its_place(place):
             shown += 1
             assert_tame(page)
             assert outline(page) == outline(render_report(change(facts, place, "harmless")))
-    is_free = place[-1] not in ("outcome", "month", "part", "state", "commit", "base_commit")
+    is_free = place[-1] not in ("outcome", "model", "month", "part", "state", "commit", "base_commit")
     assert bool(shown) == (is_free and not str(place[-1]).endswith("_hash"))
 
 

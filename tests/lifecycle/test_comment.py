@@ -48,9 +48,10 @@ class Stage:
             "html_url": "https://localhost/team/model/actions/runs/7",
         }
 
-    def leave(self, archive):
-        """Let the run leave an artifact."""
-        self.repository.artifacts[RUN] = {"log": b"", "report": archive}
+    def leave(self, archive, **others):
+        """Let the run leave an artifact of the first model, and of others by name."""
+        reports = {"first": archive, **others}
+        self.repository.artifacts[RUN] = {"log": b"", **{f"report-{name}": what for name, what in reports.items()}}
 
     def open_pull(self, number, branch="faster", head=HEAD, owner="team", base="team/model"):
         """Open a pull request."""
@@ -108,6 +109,7 @@ def fixture_stage(github, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
     monkeypatch.setenv("CML_RECORD", str(tmp_path / "cml.jsonl"))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("registry: {name: first}\n", encoding="utf-8")
     repository, environment = github
     vars(repository).update(vars(Repository()))
     for name, value in environment.items():
@@ -128,6 +130,30 @@ def assert_refused(stage, said):
     assert not (stage.folder / "cml.jsonl").exists()
 
 
+def test_each_model_has_its_own_comment_and_check(stage):
+    second = {**make_facts(), "model": "second", "outcome": "refuse"}
+    stage.leave(pack(make_facts()), second=pack(second))
+
+    assert stage.post()[0] == stage.post()[0] == 0
+
+    (_, first), (_, other) = stage.list_comments()
+    assert first.startswith("## ✅ first: pass")
+    assert other.startswith("## ❌ second: refuse")
+    assert [row["name"] for row in stage.repository.check_runs[:2]] == ["Model report", "Model report: second"]
+    assert [row["conclusion"] for row in stage.repository.check_runs[:2]] == ["success", "failure"]
+
+
+def test_nothing_is_posted_unless_every_report_is_one_and_of_its_own_model(stage):
+    stage.leave(pack(make_facts()), second=pack("{}"))
+    assert_refused(stage, "is missing")
+
+    stage.leave(pack(make_facts()), second=pack({**make_facts(), "model": "third"}))
+    assert_refused(stage, "is of the model third, and its artifact of second")
+
+    stage.leave(pack(make_facts()), **{f"model-{number}": pack(make_facts()) for number in range(20)})
+    assert_refused(stage, "reports of 21 models, expected at most 20")
+
+
 def assert_nothing_posted(stage, said):
     """Hold that the command finds nothing to do, and does nothing."""
     code, printed = stage.post()
@@ -140,14 +166,14 @@ def test_honest_report_is_posted_once_and_then_updated(stage):
 
     assert stage.post() == (
         0,
-        "pull request 42: commented, check success (pass: the challenger may replace the champion)\n",
+        "pull request 42: commented; Model report success (pass: the challenger may replace the champion)\n",
     )
     stage.leave(pack({**make_facts(), "outcome": "refuse"}))
     assert stage.post()[0] == 0
 
     (_, other), (number, body) = stage.list_comments()
     assert (number, other) == (42, "Looks good!")
-    assert body.startswith("## ❌ refuse: ")
+    assert body.startswith("## ❌ first: refuse: ")
     assert FORK not in body
     assert [request.method for request in stage.repository.list_writes()] == ["POST", "POST", "PATCH", "POST"]
 

@@ -306,7 +306,6 @@ def test_later_jobs_learn_the_outcome_and_the_run_page_the_report(monkeypatch, t
     make_report()
 
     page = Path("out/report.md").read_text(encoding="utf-8")
-    verdict = page.splitlines()[0].removeprefix("## ")
-    assert (tmp_path / "GITHUB_OUTPUT").read_text() == f"before\noutcome=unchanged\nverdict={verdict}\n"
+    assert (tmp_path / "GITHUB_OUTPUT").read_text() == "before\noutcome=unchanged\nfolder=out\n"
     assert (tmp_path / "GITHUB_STEP_SUMMARY").read_text() == f"before\n{page}"
     assert "<title>" in Path("out/report.html").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from lifecycle.comparison.lock import MEND
+from lifecycle.comparison.lock import write_mend
 from lifecycle.views.markdown import escape_text
 from lifecycle.views.report_page import describe_change, render_report
 
@@ -57,6 +57,7 @@ def make_refusal():
     """Make up a report of a change that was refused."""
     return {
         "outcome": "refuse",
+        "model": None,
         "champion": "model@v1.0.0",
         "reasons": ["mean_absolute_error day Sunday 2.000 -> 3.000, 50 % worse; slice_tolerance is 5 %."],
         "notes": ["mean_absolute_error overall 2.000 -> 1.900, 5 % better."],
@@ -351,7 +352,7 @@ def test_lock_that_is_not_true_is_told_first_with_the_command_that_mends_it(repo
 
     assert re.search(rf"`dvc.lock` [a-z ]*{state}", page)
     assert "stage train" in page.partition("| metric")[0]
-    assert f"```sh\n{MEND[state]}\n```" in page.partition("| metric")[0]
+    assert f"```sh\n{write_mend(state, None)}\n```" in page.partition("| metric")[0]
     assert "dvc.lock" not in render_report(report).partition("| metric")[0]
 
 
@@ -386,6 +387,27 @@ def test_report_without_slices_data_folds_and_importance_still_has_a_page(report
     assert "<summary>" in page
     report["metrics"][0]["value"] = None
     assert "mermaid" not in render_report({**report, **empty})
+
+
+def test_model_among_others_is_named_first_and_in_every_command(report):
+    lock = {"state": "different", "reasons": [], "ran": []}
+
+    page = render_report({**report, "model": "second", "lock": lock})
+
+    assert page.startswith("## ❌ second: refuse: ")
+    for command in (
+        ".venv/bin/python -m lifecycle.models run second dvc repro --force && ",
+        f"git checkout {'b' * 40}\nmake pipeline MODEL=second\nmake report MODEL=second BASE={'a' * 40}",
+    ):
+        assert f"```sh\n{command}" in page
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_name_of_a_model_leaves_no_command(report, text):
+    page = render_report({**report, "model": text, "lock": {"state": "stale", "reasons": [], "ran": []}})
+
+    assert re.search(r"^make pipeline( MODEL=[a-z0-9-]+)? && \.venv/bin/dvc push", page, re.MULTILINE)
+    assert re.search(r"^make report( MODEL=[a-z0-9-]+)? BASE=a{40}$", page, re.MULTILINE)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

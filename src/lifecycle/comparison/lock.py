@@ -12,10 +12,10 @@ from lifecycle.paths import METRICS
 from lifecycle.repository import LOCK, find_hash, hash_content
 
 FRESH, STALE, DIFFERENT, UNAVAILABLE = "fresh", "stale", "different", "unavailable"
-# What makes dvc.lock true again; the report shows the same.
+# What makes dvc.lock true again.
 MEND = {
-    STALE: "make pipeline && .venv/bin/dvc push && git add -A && git commit -m 'Reproduce the pipeline'",
-    DIFFERENT: ".venv/bin/dvc repro --force && .venv/bin/dvc push && git add -A && git commit -m 'Reproduce anew'",
+    STALE: "make pipeline{option} && .venv/bin/dvc push && git add -A && git commit -m 'Reproduce the pipeline'",
+    DIFFERENT: "{dvc} repro --force && .venv/bin/dvc push && git add -A && git commit -m 'Reproduce anew'",
     UNAVAILABLE: ".venv/bin/dvc push",
 }
 
@@ -27,6 +27,21 @@ class LockCheck:
     state: str
     reasons: tuple[str, ...]
     ran: tuple[str, ...]
+
+
+def write_mend(state: str, model: str | None) -> str | None:
+    """Write the commands that make dvc.lock true again, at the repository's top; None where it is true.
+
+    Parameters
+    ----------
+    state : str
+        That of a `LockCheck`.
+    model : str or None
+        Its name where the repository has several.
+    """
+    option = f" MODEL={model}" if model else ""
+    dvc = f".venv/bin/python -m lifecycle.models run {model} dvc" if model else ".venv/bin/dvc"
+    return MEND[state].format(option=option, dvc=dvc) if state in MEND else None
 
 
 def list_stale(claimed: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, ...]:

@@ -66,6 +66,11 @@ def keep_hash(text: str | None) -> str:
     return "".join(char for char in text or "" if char in "0123456789abcdef")[:40]
 
 
+def keep_name(text: str | None) -> str:
+    """Keep the characters of a text that a model's name can have."""
+    return "".join(re.findall("[a-z0-9-]", text or ""))
+
+
 def align_numbers(values: Sequence[float | None]) -> list[str]:
     """Write numbers with the same decimals, and a dash for those that are missing."""
     written = iter(format_column([value for value in values if value is not None]))

@@ -12,6 +12,7 @@ from lifecycle.views.markdown import (
     escape_text,
     fold_away,
     keep_hash,
+    keep_name,
     quote_code,
     quote_label,
     quote_value,
@@ -142,10 +143,12 @@ def write_importance(report: Facts) -> list[str]:
 def write_origin(report: Facts) -> list[str]:
     """Say how to get this report again, and which bytes it is about."""
     base = keep_hash(report["base_commit"])
+    model = keep_name(report["model"])
+    option = f" MODEL={model}" if model else ""
     commands = [
         f"git checkout {keep_hash(report['commit'])}",
-        "make pipeline",
-        f"make report BASE={base}" if base else "make report",
+        f"make pipeline{option}",
+        f"make report{option} BASE={base}" if base else f"make report{option}",
     ]
     script = "\n".join(["```sh", *commands, "```"])
     uncommitted = ["The uncommitted changes are in no commit yet, so these commands miss them."]

@@ -31,6 +31,8 @@ def _check_name(name: str) -> str:
 
 
 Name = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_check_name)]
+# As params.yaml lets the registry have it; nothing that could leave a command.
+Model = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,98}[a-z0-9]$")]
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Month = Annotated[str, Field(pattern="^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}([0-9a-f]{24})?$")]
@@ -164,6 +166,8 @@ class Report(TypedDict):
     """All facts. The first ones are the gate's verdict, with its figures of the first metric on the same rows."""
 
     outcome: Literal["pass", "refuse", "unchanged"]
+    # None where the repository has no other model.
+    model: Model | None
     champion: Name
     reasons: Items[Text]
     notes: Items[Text]

@@ -7,13 +7,14 @@ It is made of the report's facts alone, which may come from a stranger's fork: e
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lifecycle.comparison.lock import MEND
+from lifecycle.comparison.lock import write_mend
 from lifecycle.repository import LOCK
 from lifecycle.views.markdown import (
     NOTHING,
     align_numbers,
     escape_text,
     fold_away,
+    keep_name,
     quote_code,
     quote_value,
     shorten_hash,
@@ -74,7 +75,7 @@ def _fit(sections: Sequence[str]) -> str:
 
 
 def write_verdict(report: Facts) -> str:
-    """Write the first line: the verdict, and both commits."""
+    """Write the first line: the model where there are several, the verdict, and both commits."""
     outcome = report["outcome"]
     said = {
         "pass": "the challenger may replace the champion",
@@ -84,7 +85,8 @@ def write_verdict(report: Facts) -> str:
     commits = f"{shorten_hash(report['base_commit'])} → {shorten_hash(report['commit'])}"
     uncommitted = " with uncommitted changes" if report["uncommitted"] else ""
     mark, words = MARKS.get(outcome, "❔"), said.get(outcome, "this is no verdict")
-    return f"## {mark} {escape_text(outcome)}: {words} ({commits}{uncommitted})"
+    model = f"{escape_text(report['model'])}: " if report["model"] else ""
+    return f"## {mark} {model}{escape_text(outcome)}: {words} ({commits}{uncommitted})"
 
 
 def _write_alerts(report: Facts) -> list[str]:
@@ -98,7 +100,7 @@ def _write_alerts(report: Facts) -> list[str]:
             "The gate compares both models on the same rows."
         )
     lock = report["lock"]
-    mend = MEND.get(lock["state"]) if lock else None
+    mend = write_mend(lock["state"], keep_name(report["model"])) if lock else None
     faults = [escape_text(reason) for reason in report["reasons"]]
     if lock and mend:
         why = "; ".join(escape_text(reason) for reason in lock["reasons"][:MOST_LINES])

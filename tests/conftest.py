@@ -80,11 +80,11 @@ def change_params(folder: Path, changes: dict[str, dict[str, object]]) -> None:
 
 
 def copy_repository(folder: Path) -> Path:
-    """Copy this repository's files, as they are now, into a new repository without a commit."""
+    """Copy this repository's files, as they are now and without other models, into a new one without a commit."""
     for name in run_git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
-        if os.path.lexists(ROOT / name):
+        if (ROOT / name).is_file() and not name.startswith("models/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
+            shutil.copy(ROOT / name, folder / name)
     run_git(folder, "init", "--quiet", "--initial-branch", "main")
     run_git(folder, "config", "user.name", "Ada")
     run_git(folder, "config", "user.email", "ada@example.com")

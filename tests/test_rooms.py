@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from lifecycle.data.contract import Column, read_contract
+from lifecycle.models import list_models
 from lifecycle.seam import load_domain
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +86,7 @@ def is_dynamic_import(node: ast.AST) -> bool:
 
 def list_imports(path: Path) -> Iterator[str]:
     """List the modules that a file imports, anywhere in it, and the packages that hold them."""
-    package = path.parent.relative_to(SOURCE).parts
+    package = path.parent.relative_to(next(above for above in path.parents if above.name == "src")).parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
@@ -143,7 +144,9 @@ def test_word_is_not_found_in_other_words(text: str) -> None:
 
 
 def test_domain_imports_no_other_room() -> None:
-    imports = {(path.name, name) for path in (SOURCE / DOMAIN).rglob("*.py") for name in list_imports(path)}
+    sources = [SOURCE, *ROOT.glob("models/*/src")]
+    files = [path for source in sources for path in (source / DOMAIN).rglob("*.py")]
+    imports = {(path.name, name) for path in files for name in list_imports(path)}
 
     assert ("contract.py", "numpy") in imports
     assert not [(file, name) for file, name in imports if name in ("lifecycle", "rehearsal")]
@@ -199,4 +202,15 @@ def test_top_level_holds_what_the_layout_names() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     names = {line.partition("/")[0] for line in listed.splitlines()}
 
-    assert {name for name in names if not name.startswith(".")} - {"infra"} == TOP_LEVEL
+    assert {name for name in names if not name.startswith(".")} - {"infra", "models"} == TOP_LEVEL
+
+
+def test_every_model_has_the_same_machinery_and_pipeline() -> None:
+    models = list_models(ROOT)
+
+    found = {
+        name: ((folder / "src/lifecycle").resolve(), (folder / "dvc.yaml").read_bytes())
+        for name, folder in models.items()
+    }
+
+    assert {*found.values()} == {(SOURCE / "lifecycle", (ROOT / "dvc.yaml").read_bytes())}

@@ -23,7 +23,7 @@ from lifecycle.experiments.settings import Plan, check_name, choose_name, edit_p
 from lifecycle.experiments.table import Experiment, format_experiments, keep_run, list_experiments
 from lifecycle.metrics import load_metrics
 from lifecycle.params import Params, parse_params, read_params
-from lifecycle.paths import ROWS, TEST
+from lifecycle.paths import ROWS, TEST, find_top
 from lifecycle.registry import find_champion
 from lifecycle.repository import LOCK, read_git, require_revision, resolve_revision, run_git
 from lifecycle.reproduce import find_stage, prepare_rows, stream_dvc
@@ -54,7 +54,7 @@ def plan_experiments(text: str, name: str | None, changed: bool) -> list[Plan]:
     MisuseError
         If a setting is unknown or of a wrong type, the name is taken, or nothing would be tried.
     """
-    taken = {experiment.name for experiment in list_experiments()}
+    taken = {experiment.name for experiment in list_experiments(everything=True)}
     if name and check_name(name) in taken:
         raise MisuseError(f"there is an experiment {name!r} already; name another one, or: dvc exp remove {name}")
     content = Path(PARAMS).read_bytes()
@@ -117,8 +117,9 @@ def bring_inputs() -> None:
 @contextmanager
 def take_turn() -> Iterator[None]:
     """Keep other experiments of this clone from a step that only one of them may take at a time."""
-    TURN.parent.mkdir(parents=True, exist_ok=True)
-    with TURN.open("w", encoding="utf-8") as file:
+    turn = find_top() / TURN
+    turn.parent.mkdir(parents=True, exist_ok=True)
+    with turn.open("w", encoding="utf-8") as file:
         # Let go of when the file is closed, and by a process that is killed.
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -155,8 +155,10 @@ def start(environment: str) -> dict[str, str]:
 
 def name_variables(place: Mapping[str, str]) -> list[str]:
     """Write the variables that no environment's file holds."""
-    # From Terraform's folder on, so that the plan is the same wherever the repository lies.
-    born = {"bundle_file": f"../{BUNDLE}"} if BUNDLE.exists() else {"bundle_key": NO_BUNDLE}
+    # From Terraform's own folder on, so that the plan is the same wherever the repository lies.
+    born = (
+        {"bundle_file": os.path.relpath(BUNDLE, FOLDER.resolve())} if BUNDLE.exists() else {"bundle_key": NO_BUNDLE}
+    )
     variables = {
         **place,
         "python_version": json.loads(ENVIRONMENT.read_text(encoding="utf-8"))["python"],

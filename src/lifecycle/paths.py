@@ -26,12 +26,13 @@ TUNE, TUNE_JOURNAL = OUT / "tune.json", OUT / "tune.journal"
 INCOMING = OUT / "incoming"
 
 
-def find_model() -> str | None:
-    """Find which of the models in folders of their own the working folder is; None for the first one."""
-    here = Path.cwd()
+def find_model(folder: Path | None = None) -> str | None:
+    """Find which of the models a folder is, by default the working folder; None for the first one."""
+    here = folder or Path.cwd()
     return here.name if here.parent.name == MODELS.name and (here.parents[1] / PARAMS).is_file() else None
 
 
-def find_top() -> Path:
-    """Find the repository's top from the working folder of a model."""
-    return Path.cwd().parents[1] if find_model() else Path.cwd()
+def find_top(folder: Path | None = None) -> Path:
+    """Find the repository's top from the folder of a model, by default the working folder."""
+    here = folder or Path.cwd()
+    return here.parents[1] if find_model(here) else here

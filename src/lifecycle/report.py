@@ -16,7 +16,7 @@ from lifecycle.github.runner import append_to
 from lifecycle.models import name_among_others
 from lifecycle.params import Params, read_params
 from lifecycle.paths import CARD, LOCK_CHECK, METRICS, OUT, PLOTS, REPORT, find_top
-from lifecycle.repository import choose_base, read_git, resolve_revision
+from lifecycle.repository import MADE_OF, choose_base, read_git, resolve_revision
 from lifecycle.views.files import write_report
 from lifecycle.views.report_facts import Report
 from lifecycle.views.report_page import render_report
@@ -48,7 +48,7 @@ def make_report(revision: str | None, commit: str, params: Params) -> Report:
         "model": name_among_others(),
         "commit": resolve_revision(commit),
         "base_commit": base,
-        "uncommitted": bool(read_git("status", "--porcelain", "--untracked-files=no", "--", ".")),
+        "uncommitted": bool(read_git("status", "--porcelain", "--untracked-files=no", "--", *MADE_OF)),
         "lock": json.loads(LOCK_CHECK.read_text(encoding="utf-8")) if LOCK_CHECK.exists() else None,
         **facts,  # type: ignore[typeddict-item]
     }

@@ -15,6 +15,8 @@ import yaml
 from lifecycle.errors import MisuseError, RefusedError
 
 LOCK = "dvc.lock"
+# What the working folder's model is made of, in Git's words: not of the other ones, and of the machinery in any case.
+MADE_OF = (".", ":(exclude)models", ":(top)src/lifecycle", ":(top)requirements.lock")
 # Where the base is looked for, best first: what everybody sees, then what this clone has.
 BASES = ("refs/remotes/origin/HEAD", "refs/remotes/origin/main", "refs/heads/main")
 # Git's exit code when it cannot work at all, as in a folder that is no repository.
@@ -128,9 +130,9 @@ def write_note(reference: str, commit: str, text: str, *how: str) -> None:
         raise RefusedError(f"the note in {reference} was not written: {fault}.")
 
 
-def is_unchanged_since(revision: str, path: str) -> bool:
-    """Tell whether a file or folder is what it was at a revision."""
-    return run_git("diff", "--quiet", revision, "--", path).returncode == 0
+def is_unchanged_since(revision: str, *paths: str, to: str | None = None) -> bool:
+    """Tell whether files or folders are what they were at a revision; with ``to`` at another one, not here."""
+    return run_git("diff", "--quiet", revision, *([to] if to else []), "--", *paths).returncode == 0
 
 
 def read_yaml_at(revision: str | None, path: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.models import has_shared_pipeline, name_among_others, share_pipeline
 from lifecycle.params import read_params
 from lifecycle.paths import LOCK_CHECK, METRICS, OUT, PIPELINE, TEST
-from lifecycle.repository import LOCK, choose_base, list_absent, read_at, read_git, read_lock, read_yaml_at
+from lifecycle.repository import LOCK, MADE_OF, choose_base, list_absent, read_at, read_git, read_lock, read_yaml_at
 
 NO_STAGES = b"stages: {}\n"
 RUNNING = "Running stage '"
@@ -134,7 +134,7 @@ def check_lock(base: str, tolerance: float) -> LockCheck:
     RefusedError
         As `reproduce` does; dvc.lock is then as it was.
     """
-    if read_git("status", "--porcelain", "--untracked-files=no", "--", "."):
+    if read_git("status", "--porcelain", "--untracked-files=no", "--", *MADE_OF):
         raise MisuseError("there are uncommitted changes, and only a commit has a lock to check; commit them first.")
     if not has_shared_pipeline():
         return LockCheck(STALE, (f"{PIPELINE} is not the first model's",), ())

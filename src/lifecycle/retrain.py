@@ -25,7 +25,7 @@ from lifecycle.github.runner import append_to
 from lifecycle.ingest import add_months, fetch_months, open_incoming
 from lifecycle.params import Params, RetrainParams, read_params
 from lifecycle.paths import DATA, OUT
-from lifecycle.repository import LOCK, read_git, read_yaml_at
+from lifecycle.repository import LOCK, MADE_OF, read_git, read_yaml_at
 from lifecycle.reproduce import reproduce
 
 DATA_FILE = f"{DATA}.dvc"
@@ -120,7 +120,7 @@ def retrain(params: Params, client: Client, now: datetime) -> None:
         If a month is broken or cannot be had, or the pipeline fails. Whatever is raised, data and results are then
         as they were.
     """
-    if read_git("status", "--porcelain", "--untracked-files=no", "--", "."):
+    if read_git("status", "--porcelain", "--untracked-files=no", "--", *MADE_OF):
         raise MisuseError(
             "there are uncommitted changes, which a failed run could not put back; commit them, or git restore them."
         )

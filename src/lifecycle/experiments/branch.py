@@ -11,6 +11,7 @@ from lifecycle.comparison.snapshot import PARAMS
 from lifecycle.errors import MisuseError
 from lifecycle.experiments.settings import Settings, edit_params
 from lifecycle.experiments.table import Experiment
+from lifecycle.paths import find_top
 from lifecycle.repository import read_at
 from lifecycle.tools import run_tool
 from lifecycle.worktree import check_branch, check_out
@@ -41,7 +42,7 @@ def make_branch(experiment: Experiment, branch: str) -> None:
         _restore_form(experiment.commit, folder / PARAMS)
         _share_cache(folder)
         run_tool(folder, sys.executable, "-m", "dvc", "push", "--quiet")
-        run_tool(folder, "git", "add", "--all", "--", ".")
+        run_tool(folder, "git", "add", "--all", "--", ":(top)")
         run_tool(folder, "git", "commit", "--quiet", "--amend", "--no-edit", "--no-verify")
         # Last, so that nothing is left of a failure.
         run_tool(folder, "git", "branch", "--no-track", branch, "HEAD")
@@ -73,7 +74,7 @@ def find_value(values: Settings, key: str) -> object:
 
 def _share_cache(folder: Path) -> None:
     """Let DVC in a copy find this clone's cache and its remotes' local settings."""
-    if LOCAL_CONFIG.is_file():
-        shutil.copy(LOCAL_CONFIG, folder / LOCAL_CONFIG)
+    if (config := find_top() / LOCAL_CONFIG).is_file():
+        shutil.copy(config, find_top(folder) / LOCAL_CONFIG)
     cache = run_tool(Path(), sys.executable, "-m", "dvc", "cache", "dir").strip()
     run_tool(folder, sys.executable, "-m", "dvc", "cache", "dir", "--quiet", "--local", str(Path(cache).resolve()))

@@ -10,7 +10,7 @@ from math import inf
 from lifecycle.comparison.changes import compare_stages, flatten, has_same_test_rows, list_changes
 from lifecycle.comparison.snapshot import Snapshot, read_snapshot
 from lifecycle.metric_names import is_lower_better
-from lifecycle.repository import read_git, write_note
+from lifecycle.repository import MADE_OF, is_unchanged_since, read_git, write_note
 from lifecycle.views.numbers import format_number, format_share
 from lifecycle.views.terminal import align_columns
 
@@ -32,13 +32,14 @@ class Experiment:
     ran: tuple[str, ...]
 
 
-def list_experiments() -> list[Experiment]:
-    """List the experiments of this clone, newest first."""
+def list_experiments(everything: bool = False) -> list[Experiment]:
+    """List the experiments of the working folder's model, or everything that this clone holds; newest first."""
     listed = read_git("for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/exps")
     found = []
     for line in listed.splitlines():
         commit, _, ref = line.partition(" ")
-        if match := REF.fullmatch(ref):
+        match = REF.fullmatch(ref)
+        if match and (everything or not is_unchanged_since(f"{commit}^", *MADE_OF, to=commit)):
             found.append(Experiment(match["name"], commit, *_read_note(commit)))
     return found
 

@@ -17,7 +17,8 @@ from lifecycle.tools import run_tool
 ARCHIVE = Path("out/results.tar")
 # What a run may change in Git: lock, the data's hash, metrics and plot data, and the store inside the repository.
 ALLOWED = re.compile(
-    r"dvc\.lock|data\.dvc|out/([a-z_]+/)?[a-z_]+\.json|\.dvc/sample-store/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?"
+    r"(models/[a-z0-9-]+/)?(dvc\.lock|data\.dvc|out/([a-z_]+/)?[a-z_]+\.json)|models/[a-z0-9-]+/dvc\.yaml|"
+    r"\.dvc/sample-store/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?"
 )
 MOST_BYTES = 100_000_000
 WORKFLOWS = ("check.yml", "train.yml")

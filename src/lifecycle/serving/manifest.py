@@ -14,7 +14,7 @@ from lifecycle.registry import list_versions
 from lifecycle.repository import LOCK, find_hash, hash_content, read_git, read_lock, require_revision
 
 # What a request's answer depends on, beside the model's own bytes.
-SHAPING = ("src", "params.yaml", str(LIBRARIES), LOCK)
+SHAPING = ("src", "params.yaml", str(LIBRARIES), LOCK, ":(top)src/lifecycle", f":(top){LIBRARIES}")
 
 
 def describe_model(params: Params) -> dict[str, Any]:

@@ -38,10 +38,10 @@ NEEDS = {
     r"-m lifecycle\.github\.history": {"actions": "read"},
     r"-m lifecycle\.github\.results commit": {"actions": "write", "contents": "write"},
     r"-m lifecycle\.github\.versions": {"contents": "write"},
-    r"-m lifecycle\.github\.proposal": {"actions": "write", "contents": "write", "pull-requests": "write"},
+    r"lifecycle\.github\.proposal": {"actions": "write", "contents": "write", "pull-requests": "write"},
     r"-m lifecycle\.github\.issue show": {"actions": "write", "issues": "write"},
     r"-m lifecycle\.github\.issue tell": {"issues": "write"},
-    r"-m lifecycle\.retrain": {"pull-requests": "read"},
+    r"lifecycle\.retrain": {"pull-requests": "read"},
     r"make status": {"pull-requests": "read"},
 }
 # Without it no machine can be registered; the default token may not.
@@ -276,8 +276,8 @@ def test_commands_are_make_targets_that_exist_or_modules() -> None:
             for step in job["steps"]:
                 if target := re.match(r"make ([a-z]+)", step.get("run", "")):
                     assert f"\n{target[1]}: " in MAKEFILE, f"{name}: make {target[1]}"
-                if module := re.search(r"-m lifecycle\.([\w.]+)", step.get("run", "")):
-                    assert (ROOT / f"src/lifecycle/{module[1].replace('.', '/')}.py").exists(), name
+                for module in re.findall(r"\blifecycle\.([a-z_.]+)", step.get("run", "")):
+                    assert (ROOT / f"src/lifecycle/{module.replace('.', '/')}.py").exists(), name
 
 
 # A defect of each kind in each workflow: what is replaced, and by what.

@@ -88,7 +88,7 @@ def read_name(folder: Path) -> str:
 
 
 def find_folder(top: Path, name: str) -> Path:
-    """Find a model's folder.
+    """Find a model's folder; no name is the first one's.
 
     Raises
     ------
@@ -96,6 +96,8 @@ def find_folder(top: Path, name: str) -> Path:
         If there is none of this name, with those that there are.
     """
     models = list_models(top)
+    if not name:
+        return top
     if name not in models:
         raise MisuseError(
             f"there is no model {name!r}, only {', '.join(models)}; make it with: make model NAME={name}"

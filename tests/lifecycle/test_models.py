@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ import yaml
 from conftest import FORK, ROOT, commit_all, run_git
 
 from lifecycle.errors import MisuseError, RefusedError
+from lifecycle.experiments.table import list_experiments
+from lifecycle.github import results
+from lifecycle.github.proposal import name_branch
 from lifecycle.models import (
     add_model,
     choose_touched,
@@ -221,6 +225,48 @@ def test_gate_is_red_unless_each_touched_model_may_be_merged(tmp_path, capsys):
     assert main(["judge", str(tmp_path), '["first"]']) == 0
     assert main(["judge", str(tmp_path), '["first", "second"]']) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "second: refuse"
+
+
+def test_retrained_models_are_proposed_on_branches_of_their_own(top, monkeypatch):
+    folder = add_model(top, "second")
+    assert name_branch("0123456789abcdef.dir") == "retrain/0123456789ab"
+
+    monkeypatch.chdir(folder)
+
+    assert name_branch("0123456789abcdef.dir") == "retrain/second/0123456789ab"
+
+
+def test_results_of_a_model_are_packed_with_their_names_from_the_top(top, monkeypatch, capsys):
+    folder = add_model(top, "second")
+    commit_all(top, "Add a model")
+    (folder / "out").mkdir()
+    for name in ("models/second/dvc.lock", "models/second/out/metrics.json", "models/second/notes.txt", "dvc.lock"):
+        (top / name).write_text("{}\n", encoding="utf-8")
+    monkeypatch.chdir(folder)
+
+    results.main(["pack"])
+
+    with tarfile.open(folder / "out/results.tar") as archive:
+        packed = archive.getnames()
+    assert packed == ["dvc.lock", "models/second/dvc.lock", "models/second/out/metrics.json"]
+    assert capsys.readouterr().out.split() == packed
+
+
+def test_experiments_of_other_models_are_not_listed(top, monkeypatch):
+    folder = add_model(top, "second")
+    commit_all(top, "Add a model")
+    head = run_git(top, "rev-parse", "HEAD").strip()
+    for name, path in (("of-first", top), ("of-second", folder)):
+        with (path / "params.yaml").open("a", encoding="utf-8") as file:
+            file.write("# tried\n")
+        commit_all(top, name)
+        run_git(top, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{name}", "HEAD")
+        run_git(top, "reset", "--quiet", "--hard", head)
+
+    assert [experiment.name for experiment in list_experiments()] == ["of-first"]
+    assert {experiment.name for experiment in list_experiments(everything=True)} == {"of-first", "of-second"}
+    monkeypatch.chdir(folder)
+    assert [experiment.name for experiment in list_experiments()] == ["of-second"]
 
 
 def call(folder, *arguments):

@@ -18,6 +18,7 @@ from lifecycle.github.artifact import parse_report
 from lifecycle.github.client import Client, call_github, open_client
 from lifecycle.github.results import AUTHOR, CREDENTIALS, start_checks, unpack
 from lifecycle.params import read_params
+from lifecycle.paths import find_model, find_top
 from lifecycle.repository import read_yaml_at
 from lifecycle.tools import run_tool
 from lifecycle.views.markdown import escape_text, quote_code
@@ -33,9 +34,15 @@ AUTO_MERGE = (
 )
 
 
+def name_prefix() -> str:
+    """Name the folder of the branches on which the working folder's model is proposed."""
+    model = find_model()
+    return f"{PREFIX}/{model}" if model else PREFIX
+
+
 def name_branch(data_hash: str) -> str:
     """Name the branch of the model that was trained on these data."""
-    return f"{PREFIX}/{data_hash[:12]}"
+    return f"{name_prefix()}/{data_hash[:12]}"
 
 
 def find_proposal(client: Client, branch: str) -> dict[str, Any] | None:
@@ -46,12 +53,12 @@ def find_proposal(client: Client, branch: str) -> dict[str, Any] | None:
 
 
 def list_proposals(client: Client, **query: object) -> Iterator[dict[str, Any]]:
-    """List the pull requests that this module opened, newest first."""
+    """List the pull requests that this module opened for the working folder's model, newest first."""
     page = 1
     while pulls := client.read("pulls", sort="created", direction="desc", per_page=MOST_PULLS, page=page, **query):
         for pull in pulls:
             own = (pull["head"]["repo"] or {}).get("full_name") == client.repository
-            if own and pull["head"]["ref"].startswith(f"{PREFIX}/"):
+            if own and pull["head"]["ref"].rpartition("/")[0] == name_prefix():
                 yield pull
         if len(pulls) < MOST_PULLS:
             return
@@ -113,7 +120,7 @@ def read_data_hash(report: Report) -> str:
 def push_branch(branch: str, title: str, names: list[str]) -> None:
     """Commit files to a new branch; one that a killed run left behind is replaced, any other change of it refused."""
     there = run_tool(Path(), "git", *CREDENTIALS, "ls-remote", "origin", f"refs/heads/{branch}").partition("\t")[0]
-    run_tool(Path(), "git", "add", "--", *names)
+    run_tool(find_top(), "git", "add", "--", *names)
     run_tool(Path(), "git", *AUTHOR, "commit", "--quiet", "--message", title)
     lease, target = f"--force-with-lease={branch}:{there}", f"HEAD:refs/heads/{branch}"
     run_tool(Path(), "git", *CREDENTIALS, "push", "--quiet", lease, "origin", target)
@@ -168,11 +175,12 @@ def propose(archive: Path, report: Report, cause: str, margin: float | None, cli
     RefusedError
         If archive, report and working folder do not belong together, or GitHub does not do it.
     """
-    names = unpack(archive, Path())
+    names = unpack(archive, find_top())
     branch = name_branch(read_data_hash(report))
     if former := find_proposal(client, branch):
         return f"nothing to do: pull request {former['number']} ({former['state']}) is about the same data."
-    title = f"Retrain on the months up to {max(row['month'] for row in report['months'])}"
+    model = f" {find_model()}" if find_model() else ""
+    title = f"Retrain{model} on the months up to {max(row['month'] for row in report['months'])}"
     push_branch(branch, title, names)
     pull = open_pull(client, branch, title, write_body(report, cause), report["outcome"] == REFUSE)
     close_former(client, pull)

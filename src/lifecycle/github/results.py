@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lifecycle.errors import RefusedError, run
+from lifecycle.paths import find_top
 from lifecycle.tools import run_tool
 
 ARCHIVE = Path("out/results.tar")
@@ -118,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     committing.add_argument("branch")
     arguments = parser.parse_args(argv)
     if arguments.command == "pack":
-        names = pack(Path(), ARCHIVE)
+        names = pack(find_top(), ARCHIVE)
         print("\n".join(names) or "Nothing changed.")
     else:
         print(commit(arguments.archive.resolve(), arguments.folder, arguments.branch))

@@ -143,7 +143,7 @@ def run_plan(plan: Plan, prefix: bool = False) -> None:
         turn.enter_context(take_turn())
         start = time.monotonic()
         # The copy's own code runs, and not that of the folder which is installed.
-        path = os.pathsep.join(filter(None, ("src", os.environ.get("PYTHONPATH"))))
+        path = os.pathsep.join(filter(None, (os.path.relpath(find_top() / "src"), os.environ.get("PYTHONPATH"))))
         for line in stream_dvc(*command, *settings, PYTHONPATH=path, PYTHONUNBUFFERED="1"):
             print(f"{plan.name} | {line}" if prefix else line, end="", flush=True)
             if line.startswith(STARTED):

@@ -1,8 +1,7 @@
 """The models of a repository: the first one at its top, each other one in a folder of its own under models/.
 
-Such a folder holds what is the model's own: params.yaml, data.dvc, dvc.lock, out/ and its package under src/. The
-machinery in it is a link; dvc.yaml is the first one's, which `share_pipeline` keeps so, since DVC reads no linked one
-at a revision.
+Such a folder holds what is the model's own: params.yaml, data.dvc, dvc.lock, out/ and its package under src/. Its
+dvc.yaml is made of the first one's by `share_pipeline`: a link to it DVC could not read at a revision.
 """
 
 import argparse
@@ -26,12 +25,9 @@ from lifecycle.repository import LOCK, choose_base, read_git, read_yaml_at, reso
 
 # Also what the names of all that it has in the cloud start with.
 NAME = re.compile(r"[a-z][a-z0-9-]{1,18}[a-z0-9]")
-# The machinery, from a model's folder on.
-LINKS = {
-    "infra": "../../infra",
-    "requirements.lock": "../../requirements.lock",
-    "src/lifecycle": "../../../src/lifecycle",
-}
+# What all models share, and is looked for in the working folder.
+LINKS = ("infra", "requirements.lock")
+MACHINERY = "src/lifecycle/"
 # The first model's own files; those of the others lie in their folders.
 OWN = {PARAMS.name, LOCK, "data.dvc"}
 # What no model is made of.
@@ -140,25 +136,33 @@ def add_model(top: Path, name: str) -> Path:
     with TemporaryDirectory(dir=folder.parent, prefix=".add-") as temporary:
         made = Path(temporary) / name
         shutil.copytree(top / package, made / package, ignore=shutil.ignore_patterns(*NOT_COPIED))
-        for link, target in LINKS.items():
-            (made / link).symlink_to(target)
+        for shared in LINKS:
+            (made / shared).symlink_to(Path("../..") / shared)
         (made / PARAMS).write_bytes(edited)
-        shutil.copyfile(top / PIPELINE, made / PIPELINE)
+        (made / PIPELINE).write_text(derive_pipeline((top / PIPELINE).read_text(encoding="utf-8")), encoding="utf-8")
         made.rename(folder)
     return folder
+
+
+def derive_pipeline(first: str) -> str:
+    """Make a model's dvc.yaml of the first one's: the same stages, with the machinery where it lies from there."""
+    return first.replace(f"- {MACHINERY}", f"- ../../{MACHINERY}")
 
 
 def share_pipeline() -> None:
     """Bring the dvc.yaml of the working folder's model in line with the first one's."""
     if not has_shared_pipeline():
-        shutil.copyfile(find_top() / PIPELINE, PIPELINE)
-        print(f"{PIPELINE} is the first model's again", flush=True)
+        first = (find_top() / PIPELINE).read_text(encoding="utf-8")
+        PIPELINE.write_text(derive_pipeline(first), encoding="utf-8")
+        print(f"{PIPELINE} has the first model's stages again", flush=True)
 
 
 def has_shared_pipeline() -> bool:
-    """Tell whether the working folder's model has the first one's dvc.yaml."""
-    first = find_top() / PIPELINE
-    return find_model() is None or (PIPELINE.is_file() and PIPELINE.read_bytes() == first.read_bytes())
+    """Tell whether the working folder's model has the stages of the first one."""
+    if find_model() is None:
+        return True
+    first = (find_top() / PIPELINE).read_text(encoding="utf-8")
+    return PIPELINE.is_file() and PIPELINE.read_text(encoding="utf-8") == derive_pipeline(first)
 
 
 def choose_touched(models: Iterable[str], changed: Iterable[str], package: str) -> list[str]:

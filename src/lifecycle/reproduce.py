@@ -137,7 +137,7 @@ def check_lock(base: str, tolerance: float) -> LockCheck:
     if read_git("status", "--porcelain", "--untracked-files=no", "--", *MADE_OF):
         raise MisuseError("there are uncommitted changes, and only a commit has a lock to check; commit them first.")
     if not has_shared_pipeline():
-        return LockCheck(STALE, (f"{PIPELINE} is not the first model's",), ())
+        return LockCheck(STALE, (f"{PIPELINE} has not the first model's stages",), ())
     metrics = read_yaml_at("HEAD", METRICS.as_posix())
     Path(LOCK).write_bytes(read_at(base, LOCK) or NO_STAGES)
     try:

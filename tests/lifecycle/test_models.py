@@ -32,6 +32,14 @@ from lifecycle.models import (
 from lifecycle.repository import read_yaml_at
 
 MODELS = ("first", "second", "third")
+PIPELINE = """stages:
+  train:
+    cmd: python -m lifecycle.train --seed {seed}
+    deps:
+      - requirements.lock
+      - src/domain
+      - src/lifecycle/train.py
+"""
 
 
 @pytest.fixture(name="top")
@@ -42,7 +50,7 @@ def fixture_top(tmp_path, monkeypatch):
     run_git(tmp_path, "config", "user.email", "ada@example.com")
     shutil.copy(FORK / "params.yaml", tmp_path)
     shutil.copytree(FORK / "src/domain", tmp_path / "src/domain")
-    (tmp_path / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
+    (tmp_path / "dvc.yaml").write_text(PIPELINE.format(seed=1), encoding="utf-8")
     (tmp_path / "src/lifecycle").mkdir()
     (tmp_path / "src/lifecycle/train.py").write_text("", encoding="utf-8")
     commit_all(tmp_path, "Begin")
@@ -56,15 +64,20 @@ def read_names(folder):
     return params["registry"]["name"], params["infra"]["name"]
 
 
-def test_new_model_has_the_first_ones_form_and_links_to_its_machinery(top):
+def test_new_model_has_the_first_ones_form_and_stages_of_the_same_machinery(top):
     folder = add_model(top, "second")
 
     package = Path("src") / yaml.safe_load((top / "params.yaml").read_text(encoding="utf-8"))["domain"]
     assert folder == top / "models/second"
     assert read_names(folder) == ("second", "second")
     assert {path.name for path in (folder / package).iterdir()} >= {"__init__.py"}
-    assert (folder / "src/lifecycle").resolve() == top / "src/lifecycle"
-    assert (folder / "dvc.yaml").read_bytes() == (top / "dvc.yaml").read_bytes()
+    assert [(folder / name).readlink() for name in ("infra", "requirements.lock")] == [
+        Path("../../infra"),
+        Path("../../requirements.lock"),
+    ]
+    stage = read_yaml_at(None, "models/second/dvc.yaml")["stages"]["train"]
+    assert stage["deps"] == ["requirements.lock", "src/domain", "../../src/lifecycle/train.py"]
+    assert stage["cmd"] == "python -m lifecycle.train --seed 1"
     copied = {path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
     assert copied == {folder / "params.yaml", folder / "dvc.yaml", *(folder / package).rglob("*.py")}
     assert list_models(top) == {read_names(top)[0]: top, "second": folder}
@@ -132,9 +145,9 @@ def test_only_a_model_among_others_is_named(top, monkeypatch):
     assert name_among_others() == "second"
 
 
-def test_pipeline_of_another_model_is_kept_the_first_ones(top, monkeypatch, capsys):
+def test_other_models_keep_the_first_ones_stages(top, monkeypatch, capsys):
     folder = add_model(top, "second")
-    (top / "dvc.yaml").write_text("stages: {train: {cmd: 'true'}}\n", encoding="utf-8")
+    (top / "dvc.yaml").write_text(PIPELINE.format(seed=2), encoding="utf-8")
     assert has_shared_pipeline()
     monkeypatch.chdir(folder)
     assert not has_shared_pipeline()
@@ -142,8 +155,8 @@ def test_pipeline_of_another_model_is_kept_the_first_ones(top, monkeypatch, caps
     share_pipeline()
 
     assert has_shared_pipeline()
-    assert read_yaml_at(None, "dvc.yaml") == {"stages": {"train": {"cmd": "true"}}}
-    assert "dvc.yaml is the first model's again" in capsys.readouterr().out
+    assert read_yaml_at(None, "dvc.yaml")["stages"]["train"]["cmd"].endswith("--seed 2")
+    assert "dvc.yaml has the first model's stages again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

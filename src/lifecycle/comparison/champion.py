@@ -60,9 +60,7 @@ def _compute_former(champion: Champion, folder: Path, temporary: str) -> np.ndar
     """Compute the features of the rows with the code of the champion's commit, in a process of its own."""
     tree, features = Path(temporary) / "tree", Path(temporary) / "features.npy"
     archive = subprocess.run(
-        ["git", "archive", champion.revision, "src", "params.yaml", ":(exclude)src/lifecycle"],
-        capture_output=True,
-        check=False,
+        ["git", "archive", champion.revision, "src", "params.yaml"], capture_output=True, check=False
     )
     if archive.returncode:
         raise RefusedError(f"the code of champion {champion.name} cannot be had: {archive.stderr.decode().strip()}")

@@ -86,7 +86,7 @@ def is_dynamic_import(node: ast.AST) -> bool:
 
 def list_imports(path: Path) -> Iterator[str]:
     """List the modules that a file imports, anywhere in it, and the packages that hold them."""
-    package = path.parent.relative_to(next(above for above in path.parents if above.name == "src")).parts
+    package = path.parts[path.parts.index("src", len(ROOT.parts)) + 1 : -1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):

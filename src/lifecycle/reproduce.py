@@ -33,7 +33,7 @@ from lifecycle.params import read_params
 from lifecycle.paths import LOCK_CHECK, METRICS, OUT, PIPELINE, TEST
 from lifecycle.repository import LOCK, MADE_OF, choose_base, list_absent, read_at, read_git, read_lock, read_yaml_at
 
-NO_STAGES = b"stages: {}\n"
+NO_STAGES = b"schema: '2.0'\nstages: {}\n"
 RUNNING = "Running stage '"
 
 

@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-import boto3
-
 from lifecycle.machine import STATES, TAG
 from rehearsal import events
 from rehearsal.cloud.server import ACCOUNT, Cloud, serve_cloud
+from rehearsal.life.environment import open_client
 from rehearsal.retraining import change_main
 from rehearsal.stage import SECRETS, Stage
 
@@ -18,21 +17,9 @@ ROLES = {
 }
 
 
-def open_client(cloud: Cloud, service: str) -> Any:
-    """Open a client with the account's own keys."""
-    keys = cloud.environment
-    return boto3.client(
-        service,
-        endpoint_url=keys["AWS_ENDPOINT_URL"],
-        region_name=keys["AWS_REGION"],
-        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-    )
-
-
 def create_roles(cloud: Cloud) -> dict[str, str]:
     """Create the roles, and give the variables that name them."""
-    iam, found = open_client(cloud, "iam"), {}
+    iam, found = open_client("iam", cloud.environment), {}
     for name, actions in ROLES.items():
         allowed = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
         iam.create_role(
@@ -47,7 +34,7 @@ def create_roles(cloud: Cloud) -> dict[str, str]:
 def list_machines(cloud: Cloud) -> list[dict[str, Any]]:
     """List the machines that cost something."""
     states = [{"Name": "instance-state-name", "Values": [*STATES]}]
-    groups = open_client(cloud, "ec2").describe_instances(Filters=states)["Reservations"]
+    groups = open_client("ec2", cloud.environment).describe_instances(Filters=states)["Reservations"]
     return [machine for group in groups for machine in group["Instances"]]
 
 
@@ -64,7 +51,7 @@ def rehearse_runner(stage: Stage) -> None:
         stage.expect("no token is in the log", SECRETS["RUNNER_TOKEN"] not in found.find_job("launch").log)
         machines = list_machines(cloud)
         stage.expect("one machine has the tag", [read_tag(one) for one in machines] == [stage.github.full_name])
-        open_client(cloud, "ec2").run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)
+        open_client("ec2", cloud.environment).run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)
         change_main(stage, {"machine": {"max_hours": 1e-6}})
         hour = events.schedule(stage.github.full_name, "17 * * * *")
         stage.play("an hour later", "runner.yml", hour, "success skipped", keyless, variables)

@@ -111,7 +111,7 @@ def write_days(lines: Iterable[Mapping[str, Any]], folder: Path, name: str) -> N
             file.writelines(f"{text}\n" for text in texts)
 
 
-def write_replay(replay: Replay, folder: Path, domain: Domain, name: str = "replay") -> None:
+def write_replay(replay: Replay, folder: Path, name: str = "replay") -> None:
     """Write a replay's prediction log and labels.
 
     Parameters
@@ -119,7 +119,6 @@ def write_replay(replay: Replay, folder: Path, domain: Domain, name: str = "repl
     replay : Replay
     folder : Path
         Gets the folders ``predictions`` and ``labels``.
-    domain : Domain
     name : str
         Of the files, and the beginning of the requests' ids.
     """
@@ -136,9 +135,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--start", type=datetime.fromisoformat, help="day on which the month begins; by default its own"
     )
     given = parser.parse_args(argv)
-    domain = load_domain(read_params().domain)
-    replay = read_month(given.month, domain, given.start)
-    write_replay(replay, given.folder, domain, given.month.stem)
+    replay = read_month(given.month, load_domain(read_params().domain), given.start)
+    write_replay(replay, given.folder, given.month.stem)
     print(f"{len(replay.target)} requests' rows in {given.folder}, the last one at {replay.time[-1]}")
 
 

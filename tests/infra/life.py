@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from test_deploy import ANSWERS, PARAMS, build
 
@@ -19,6 +18,7 @@ from lifecycle.delivery.service import open_service
 from lifecycle.deploy import deploy
 from lifecycle.errors import RefusedError
 from rehearsal.cloud.server import Cloud
+from rehearsal.life.environment import open_client
 from rehearsal.terraform import (
     BACKEND,
     BOOTSTRAP,
@@ -84,15 +84,7 @@ class Life:
 
     def open_client(self, service: str, environment: Mapping[str, str] | None = None) -> Any:
         """Open a client with the keys of an environment, by default the account's own."""
-        keys = environment or self.cloud.environment
-        return boto3.client(
-            service,
-            endpoint_url=keys["AWS_ENDPOINT_URL"],
-            region_name=keys["AWS_REGION"],
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-        )
+        return open_client(service, environment or self.cloud.environment)
 
     def plan(self) -> subprocess.CompletedProcess[str]:
         """Plan the root as a pull request does."""

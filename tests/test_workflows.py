@@ -230,7 +230,7 @@ def test_only_jobs_that_train_may_leave_githubs_machines() -> None:
         ("experiment.yml", "try"),
         ("reproduce.yml", "reproduce"),
         ("retrain.yml", "retrain"),
-        ("train.yml", "lock"),
+        ("train.yml", "pipeline"),
     }
 
 

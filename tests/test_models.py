@@ -12,7 +12,7 @@ from conftest import FORK, change_params, commit_all, copy_repository, run_comma
 from tools import require_tool
 
 from lifecycle.experiments.settings import edit_params
-from lifecycle.models import derive_pipeline
+from lifecycle.folders import derive_pipeline
 from rehearsal import events
 from rehearsal.outcome import Run
 from rehearsal.runner import World, run_workflow

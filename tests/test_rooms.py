@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lifecycle.data.contract import Column, read_contract
-from lifecycle.models import derive_pipeline, list_models
+from lifecycle.folders import derive_pipeline, list_models
 from lifecycle.seam import load_domain
 
 ROOT = Path(__file__).parents[1]

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from lifecycle.comparison.changes import collect_facts
 from lifecycle.comparison.snapshot import Snapshot, read_snapshot
 from lifecycle.errors import RefusedError, run
+from lifecycle.folders import name_among_others
 from lifecycle.gate import judge
 from lifecycle.github.runner import append_to
-from lifecycle.models import name_among_others
 from lifecycle.params import Params, read_params
 from lifecycle.paths import CARD, LOCK_CHECK, METRICS, OUT, PLOTS, REPORT, find_top
 from lifecycle.repository import MADE_OF, choose_base, read_git, resolve_revision

@@ -15,20 +15,10 @@ from conftest import FORK, ROOT, commit_all, run_git
 
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.experiments.table import list_experiments
+from lifecycle.folders import find_folder, has_shared_pipeline, list_models, name_among_others, share_pipeline
 from lifecycle.github import results
 from lifecycle.github.proposal import name_branch
-from lifecycle.models import (
-    add_model,
-    choose_touched,
-    find_folder,
-    has_shared_pipeline,
-    judge_reports,
-    list_models,
-    list_touched,
-    main,
-    name_among_others,
-    share_pipeline,
-)
+from lifecycle.models import add_model, choose_touched, judge_reports, list_touched, main
 from lifecycle.repository import read_yaml_at
 
 MODELS = ("first", "second", "third")

@@ -16,9 +16,9 @@ from typing import Any
 
 from lifecycle.comparison.verdict import PASS, REFUSE, UNCHANGED
 from lifecycle.errors import MisuseError, RefusedError, run
+from lifecycle.folders import read_name
 from lifecycle.github.artifact import MOST_BYTES, read_report
 from lifecycle.github.client import Client, find_token, open_client, show_fault, show_text
-from lifecycle.models import read_name
 from lifecycle.paths import OUT, find_top
 from lifecycle.views.report_facts import Report
 from lifecycle.views.report_page import render_report

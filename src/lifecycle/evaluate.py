@@ -7,8 +7,9 @@ fast the model is depends on the machine, so that is measured at the gate.
 import inspect
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from fairlearn.metrics import MetricFrame
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.inspection import permutation_importance
 
+from lifecycle.cluster import map_tasks
 from lifecycle.data.contract import read_contract
 from lifecycle.data.profile import Profile, profile_values
-from lifecycle.data.rows import Rows, read_rows
+from lifecycle.data.rows import Rows, Sample, read_rows
 from lifecycle.errors import RefusedError, run
 from lifecycle.metric_names import choose_unit
-from lifecycle.metrics import Metric, Predictions, bootstrap_interval, load_metrics
+from lifecycle.metrics import Metric, Predictions, bootstrap_metrics, load_metrics
 from lifecycle.params import EvaluateParams, Params, read_params
 from lifecycle.paths import CARD, CROSS_VALIDATION, ENVIRONMENT, METRICS, ONNX, PLOTS, PROFILE, ROWS, TEST, TRAIN
 from lifecycle.predictor import Predictor, load_predictor
@@ -34,23 +36,37 @@ from lifecycle.views.plots import Labels, bin_predictions, render_plots, summari
 # Permuting a column tells its importance as well on this many rows as on millions.
 IMPORTANCE_ROWS = 20_000
 IMPORTANCE_REPEATS = 3
+# Predicted at once; on a cluster a task.
+BATCH_ROWS = 1 << 16
 
 log = logging.getLogger(__name__)
 
 
 def predict_rows(predictor: Predictor, rows: Rows) -> Predictions:
-    """Predict prepared rows.
+    """Predict prepared rows; see `check_predictions` for what it raises."""
+    return check_predictions(Predictions(rows.y, predictor.predict(rows.X), predictor.classes))
+
+
+def predict_batches(model: bytes, X: np.ndarray, starts: Sequence[int]) -> Iterator[np.ndarray]:
+    """Predict the batches of a matrix of shape (n_samples, n_features) that start at some rows."""
+    predictor = Predictor(model)
+    for start in starts:
+        yield predictor.predict(X[start : start + BATCH_ROWS])
+
+
+def check_predictions(made: Predictions) -> Predictions:
+    """Return predictions as they are.
 
     Raises
     ------
     RefusedError
-        If a prediction is no finite number.
+        If one is no finite number.
     """
-    prediction = predictor.predict(rows.X)
-    bad = int((~np.isfinite(prediction)).reshape(len(prediction), -1).any(axis=1).sum())
+    rows = len(made.prediction)
+    bad = int((~np.isfinite(made.prediction)).reshape(rows, -1).any(axis=1).sum())
     if bad:
-        raise RefusedError(f"the model predicts no finite number for {bad:,} of {len(prediction):,} test rows.")
-    return Predictions(rows.y, prediction, predictor.classes)
+        raise RefusedError(f"the model predicts no finite number for {bad:,} of {rows:,} test rows.")
+    return made
 
 
 def predict_baseline(train: Rows, test: Rows, classes: tuple[float, ...] | None) -> Predictions:
@@ -73,14 +89,8 @@ def measure_metrics(
         ``value``, ``low``, ``high`` and ``baseline`` of each metric.
     """
     measured = {}
-    for metric in metrics:
-        low, high, _ = bootstrap_interval(
-            lambda rows, metric=metric: metric.measure_rows(made, rows),
-            len(made.target),
-            params.confidence,
-            params.resamples,
-            params.seed,
-        )
+    intervals = bootstrap_metrics(metrics, made, params.confidence, params.resamples, params.seed)
+    for metric, (low, high, _) in zip(metrics, intervals, strict=True):
         values = {
             "value": metric.measure(made),
             "low": low,
@@ -140,35 +150,54 @@ def measure_slices(
     return groups, gaps
 
 
-def measure_importance(metric: Metric, predictor: Predictor, rows: Rows, seed: int) -> list[dict[str, Any]]:
-    """Measure how much worse the metric gets when a feature's column is shuffled.
+def measure_importance(metric: Metric, model: bytes, rows: Rows, seed: int) -> list[dict[str, Any]]:
+    """Measure how much worse the metric gets when a feature's column is shuffled; on a cluster a feature is a task.
 
     Source: Breiman, Random Forests, 2001; computed by scikit-learn's permutation_importance.
     """
     chosen = np.random.default_rng(seed).permutation(len(rows.y))[:IMPORTANCE_ROWS]
-    sign = -1 if metric.lower_is_better else 1
-
-    def score(_: Any, X: np.ndarray, y: np.ndarray) -> float:
-        made = Predictions(y, predictor.predict(X.astype(np.float32)), predictor.classes)
-        return sign * metric.measure(made)
-
-    found = permutation_importance(
-        DummyRegressor(),
-        rows.X[chosen],
-        rows.y[chosen],
-        scoring=score,
-        n_repeats=IMPORTANCE_REPEATS,
-        random_state=seed,
-    )
+    shuffle = partial(shuffle_columns, metric, model, rows.X[chosen], rows.y[chosen], seed)
+    found = map_tasks(shuffle, range(len(rows.features)))
     return [
         {"feature": feature, "importance": round_figure(mean), "spread": round_figure(spread)}
-        for feature, mean, spread in zip(rows.features, found.importances_mean, found.importances_std, strict=True)
+        for feature, (mean, spread) in zip(rows.features, found, strict=True)
     ]
+
+
+def shuffle_columns(
+    metric: Metric, model: bytes, X: np.ndarray, y: np.ndarray, seed: int, columns: Sequence[int]
+) -> Iterator[tuple[float, float]]:
+    """Measure how much worse a metric gets when a column is shuffled: mean and spread of each of some columns."""
+    predictor = Predictor(model)
+    sign = -1 if metric.lower_is_better else 1
+
+    def measure(seen: np.ndarray) -> float:
+        return sign * metric.measure(Predictions(y, predictor.predict(seen), predictor.classes))
+
+    whole = measure(X)
+    for column in columns:
+
+        def score(_: Any, shuffled: np.ndarray, __: np.ndarray, column: int = column) -> float:
+            if np.array_equal(shuffled[:, 0], X[:, column], equal_nan=True):
+                return whole
+            seen = X.copy()
+            seen[:, column] = shuffled[:, 0]
+            return measure(seen)
+
+        found = permutation_importance(
+            DummyRegressor(),
+            X[:, [column]],
+            y,
+            scoring=score,
+            n_repeats=IMPORTANCE_REPEATS,
+            random_state=seed,
+        )
+        yield found.importances_mean[0], found.importances_std[0]
 
 
 def list_plot_data(
     metric: Metric,
-    predictor: Predictor,
+    model: bytes,
     rows: Rows,
     made: Predictions,
     slices: list[dict[str, Any]],
@@ -181,7 +210,7 @@ def list_plot_data(
     yield "predicted", bin_predictions(target, prediction)
     yield "residuals", summarise_residuals(rows.time, target, prediction)
     yield "slices", slices
-    yield "importance", measure_importance(metric, predictor, rows, seed)
+    yield "importance", measure_importance(metric, model, rows, seed)
 
 
 def profile_rows(train: Rows, made: Predictions) -> dict[str, Profile]:
@@ -250,8 +279,10 @@ def main(_argv: list[str] | None = None) -> None:
     domain = params.load_domain()
     metrics = load_metrics(params.evaluate.metrics, domain)
     predictor, test = load_predictor(ONNX), read_rows(TEST)
-    made = predict_rows(predictor, test)
-    train = read_rows(TRAIN)
+    model = ONNX.read_bytes()
+    batches = map_tasks(partial(predict_batches, model, test.X), range(0, len(test.y), BATCH_ROWS))
+    made = check_predictions(Predictions(test.y, np.concatenate(list(batches)), predictor.classes))
+    train = read_rows(TRAIN, Sample(params.train.max_rows, params.train.seed))
     baseline = predict_baseline(train, test, predictor.classes)
     measured = measure_metrics(metrics, made, baseline, params.evaluate)
     for name, figures in measured.items():
@@ -261,7 +292,7 @@ def main(_argv: list[str] | None = None) -> None:
     slices, gaps = measure_slices(
         metrics[0], made, domain.compute_slices(test.columns), params.evaluate.min_slice_rows
     )
-    plots = dict(list_plot_data(metrics[0], predictor, test, made, slices, params.evaluate.seed))
+    plots = dict(list_plot_data(metrics[0], model, test, made, slices, params.evaluate.seed))
     PLOTS.mkdir(parents=True, exist_ok=True)
     for name, rows in plots.items():
         (PLOTS / f"{name}.json").write_text(format_rows(rows), encoding="utf-8")

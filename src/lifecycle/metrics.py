@@ -1,16 +1,21 @@
 """Metrics by scikit-learn's scorer names or the domain's own, their direction, and their bootstrap intervals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from lifecycle.cluster import map_tasks
 from lifecycle.errors import MisuseError
 from lifecycle.metric_names import LOWER_ENDINGS, is_lower_better
 from lifecycle.seam import Domain
+
+# Enough that a task outweighs its way to a worker and back.
+TASK_RESAMPLES = 10
 
 
 class _Lookup(BaseEstimator):
@@ -140,16 +145,49 @@ def bootstrap_interval(
         The percentile interval and the standard error. Source: Efron and Tibshirani, An Introduction to the
         Bootstrap, 1993, chapter 13.
     """
-    result = bootstrap(
-        (np.arange(n_rows),),
-        lambda rows: statistic(rows.astype(np.int64)),
-        vectorized=False,
-        method="percentile",
-        confidence_level=confidence,
-        n_resamples=resamples,
-        rng=np.random.default_rng(seed),
-    )
-    # A resample on which the statistic is undefined is left out.
-    drawn = result.bootstrap_distribution
+    generator = np.random.default_rng(seed)
+    return _summarise([statistic(generator.integers(0, n_rows, n_rows)) for _ in range(resamples)], confidence)
+
+
+def bootstrap_metrics(
+    metrics: Sequence[Metric], made: Predictions, confidence: float, resamples: int, seed: int
+) -> list[tuple[float, float, float]]:
+    """Bootstrap metrics, all on the same resamples; on a cluster a few resamples are a task.
+
+    Returns
+    -------
+    list of tuple of float
+        What `bootstrap_interval` gives for each metric.
+    """
+    draws = list(_list_draws(len(made.target), resamples, seed))
+    drawn = np.array(list(map_tasks(partial(_measure_draws, metrics, made), draws)))
+    return [_summarise(values, confidence) for values in drawn.T]
+
+
+def _list_draws(n_rows: int, resamples: int, seed: int) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """List states of a generator, and how many resamples to draw from each: together, what it draws in one go."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples, TASK_RESAMPLES):
+        count = min(TASK_RESAMPLES, resamples - start)
+        yield generator.bit_generator.state, count
+        for _ in range(count):
+            generator.integers(0, n_rows, n_rows)
+
+
+def _measure_draws(
+    metrics: Sequence[Metric], made: Predictions, draws: Sequence[tuple[Mapping[str, Any], int]]
+) -> Iterator[list[float]]:
+    """Measure every metric on resamples that a generator draws from its states on."""
+    n_rows, bits = len(made.target), np.random.PCG64()
+    for state, count in draws:
+        bits.state = state
+        generator = np.random.Generator(bits)
+        for _ in range(count):
+            rows = generator.integers(0, n_rows, n_rows)
+            yield [metric.measure_rows(made, rows) for metric in metrics]
+
+
+def _summarise(drawn: Sequence[float] | np.ndarray, confidence: float) -> tuple[float, float, float]:
+    """Compute percentile interval and standard error; a resample on which the figure is undefined is left out."""
     low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high), float(np.nanstd(drawn, ddof=1))

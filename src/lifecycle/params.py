@@ -53,6 +53,7 @@ class TrainParams(Section):
     """The fit; ``hyperparameters`` collects the keys of the section that belong to the domain."""
 
     seed: int
+    max_rows: int | None = Field(ge=100)
     folds: int = Field(ge=2)
     parity_tolerance: float = Field(gt=0)
     hyperparameters: Any

@@ -11,7 +11,7 @@ from skl2onnx import to_onnx
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import TimeSeriesSplit
 
-from lifecycle.data.rows import Rows, read_rows
+from lifecycle.data.rows import Rows, Sample, read_rows
 from lifecycle.errors import ParityError, run
 from lifecycle.metrics import Metric, Predictions, load_metrics
 from lifecycle.params import TrainParams, read_params
@@ -176,7 +176,7 @@ def main(_argv: list[str] | None = None) -> None:
     """Train on out/train."""
     params = read_params()
     domain = params.load_domain()
-    rows = read_rows(TRAIN)
+    rows = read_rows(TRAIN, Sample(params.train.max_rows, params.train.seed))
     metrics = load_metrics(params.evaluate.metrics, domain)
     model = domain.build_model(rows.features, params.train.hyperparameters, params.train.seed)
     folds = []

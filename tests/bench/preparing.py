@@ -14,7 +14,7 @@ from lifecycle.data.contract import Contract, read_contract
 from lifecycle.data.months import file_name, match_columns
 from lifecycle.params import Params
 from lifecycle.paths import TRAIN
-from lifecycle.prepare import prepare_month
+from lifecycle.prepare import prepare_months
 from lifecycle.seam import Domain
 from tests.bench.line import Line
 
@@ -71,7 +71,7 @@ def measure_speed(folder: Path, params: Params, slow_way: Callable[[Path], objec
 def measure_preparing(path: Path, month: str, contract: Contract, domain: Domain) -> float:
     """Time the preparation of a month into an empty folder, as DVC starts it."""
     (TRAIN / f"{month}.arrow").unlink(missing_ok=True)
-    return measure_seconds(lambda: prepare_month(path, month, "train", contract, domain))
+    return measure_seconds(lambda: list(prepare_months({month: path}, {month: "train"}, contract, domain)))
 
 
 def measure_memory(folder: Path, params: Params) -> Iterator[Line]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lifecycle.comparison.champion import predict_champion
 from lifecycle.comparison.paired import Pair
-from lifecycle.data.rows import read_rows
+from lifecycle.data.rows import Sample, read_rows
 from lifecycle.evaluate import predict_baseline, predict_rows
 from lifecycle.metrics import Metric, load_metrics
 from lifecycle.params import Params
@@ -74,7 +74,9 @@ def gather_evidence(champion: Champion | None, params: Params) -> tuple[list[Met
     if champion:
         former = predict_champion(champion, test, TEST, params.domain)
     else:
-        former = predict_baseline(read_rows(TRAIN), test, predictor.classes)
+        former = predict_baseline(
+            read_rows(TRAIN, Sample(params.train.max_rows, params.train.seed)), test, predictor.classes
+        )
     evidence = Evidence(
         pair=Pair(made, former),
         champion_is_baseline=champion is None,

@@ -3,8 +3,9 @@
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,8 @@ Result = TypeVar("Result")
 
 # Large enough that Python's own share of the work vanishes, small enough that a few of them fit any memory.
 BATCH_ROWS = 1 << 18
+# Neighbouring row groups are read together until they are as many as parquet's writers put into one.
+CHUNK_ROWS = 1 << 20
 # Marks, in a month's parquet metadata, that the domain's generator wrote it.
 SAMPLE_MARK = b"synthetic"
 
@@ -69,6 +72,20 @@ def open_month(path: Path) -> pq.ParquetFile:
             f"{path.name} ({size:,} bytes) is no complete parquet file; it is empty, cut off or of another kind. "
             "Get the file again."
         ) from error
+
+
+def list_chunks(path: Path) -> list[list[int]]:
+    """List the row groups of a month's file, those that are read together in a list of their own."""
+    metadata = open_month(path).metadata
+    chunks: list[list[int]] = []
+    rows = CHUNK_ROWS
+    for group in range(metadata.num_row_groups):
+        if rows >= CHUNK_ROWS:
+            chunks.append([])
+            rows = 0
+        chunks[-1].append(group)
+        rows += metadata.row_group(group).num_rows
+    return chunks
 
 
 def is_sample(path: Path) -> bool:
@@ -143,7 +160,11 @@ def _read_array(array: pa.Array, kind: str) -> np.ndarray:
 
 
 def map_batches(
-    path: Path, contract: Contract, derive: Callable[[Columns], Columns], work: Callable[[Columns], Result]
+    path: Path,
+    contract: Contract,
+    derive: Callable[[Columns], Columns],
+    work: Callable[[Columns], Result],
+    chunks: Sequence[list[int]] | None = None,
 ) -> Iterator[Result]:
     """Stream a month through a function, batch by batch, in the file's order and never whole.
 
@@ -156,6 +177,8 @@ def map_batches(
         The domain's ``derive_columns``.
     work : callable
         Takes the contract's columns of one batch; runs on every core, so it may share nothing.
+    chunks : sequence of list of int, optional
+        Some of what `list_chunks` gives, by default all. No batch reaches over a chunk's end.
 
     Yields
     ------
@@ -167,6 +190,7 @@ def map_batches(
         If the file cannot be read as the contract says.
     """
     file = open_month(path)
+    chunks = list_chunks(path) if chunks is None else chunks
     spelled = match_columns(contract, file.schema_arrow, path.name)
     kinds = {column.name: column.type for column in contract.columns}
 
@@ -181,7 +205,9 @@ def map_batches(
     try:
         with ThreadPoolExecutor(cores + 1) as pool:
             pending: deque = deque()
-            batches = file.iter_batches(BATCH_ROWS, columns=list(spelled.values()))
+            batches = chain.from_iterable(
+                file.iter_batches(BATCH_ROWS, row_groups=chunk, columns=list(spelled.values())) for chunk in chunks
+            )
             # The next batch is decoded while the ones before it are worked on and written.
             upcoming = pool.submit(next, batches, None)
             while (batch := upcoming.result()) is not None:

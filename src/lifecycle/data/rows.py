@@ -1,5 +1,6 @@
 """Read the prepared rows that the later stages share."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +22,23 @@ class Rows:
     columns: Columns
 
 
-def read_rows(folder: Path) -> Rows:
+@dataclass(frozen=True)
+class Sample:
+    """How many rows are read at most, None for all, and what draws them."""
+
+    max_rows: int | None
+    seed: int
+
+
+def read_rows(folder: Path, sample: Sample | None = None) -> Rows:
     """Read a folder that ``prepare`` wrote.
 
     Parameters
     ----------
     folder : Path
         out/train or out/test.
+    sample : Sample, optional
+        By default all rows are read. Of too many, only those that are drawn are ever held in memory.
 
     Returns
     -------
@@ -42,7 +53,11 @@ def read_rows(folder: Path) -> Rows:
     paths = sorted(folder.glob("*.arrow"))
     if not paths:
         raise MisuseError(f"{folder} is empty; expected prepared rows. Make them with: make pipeline")
-    table = pa.concat_tables([pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in paths])
+    batches = [batch for path in paths for batch in _map_file(path)]
+    total = sum(batch.num_rows for batch in batches)
+    if sample and sample.max_rows and sample.max_rows < total:
+        batches = list(_take_rows(batches, draw_rows(total, sample.max_rows, sample.seed)))
+    table = pa.Table.from_batches(batches)
     time = table["time"].to_numpy()
     order = np.argsort(time, kind="stable")
     features = _read_struct(table, "features")
@@ -53,6 +68,40 @@ def read_rows(folder: Path) -> Rows:
         time=time[order],
         columns={name: values[order] for name, values in _read_struct(table, "columns").items()},
     )
+
+
+def _map_file(path: Path) -> Iterator[pa.RecordBatch]:
+    """Give the batches of a file without reading them."""
+    file = pa.ipc.open_file(pa.memory_map(str(path)))
+    return (file.get_batch(index) for index in range(file.num_record_batches))
+
+
+def draw_rows(total: int, count: int, seed: int) -> np.ndarray:
+    """Draw rows that are spread evenly over all: one of each of as many stretches, which are equally long.
+
+    Parameters
+    ----------
+    total, count : int
+        How many there are, and how many are drawn of them.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (count,)
+        Row numbers in ascending order. Source: stratified sampling with one unit a stratum; Cochran, Sampling
+        Techniques, 1977, chapter 5.
+    """
+    edges = np.arange(count + 1) * total // count
+    return edges[:-1] + np.random.default_rng(seed).integers(0, np.diff(edges))
+
+
+def _take_rows(batches: Iterable[pa.RecordBatch], rows: np.ndarray) -> Iterator[pa.RecordBatch]:
+    """Take rows, numbered through all batches, out of each batch."""
+    start = 0
+    for batch in batches:
+        low, high = np.searchsorted(rows, [start, start + batch.num_rows])
+        yield batch.take(pa.array(rows[low:high] - start))
+        start += batch.num_rows
 
 
 def _read_struct(table: pa.Table, name: str) -> Columns:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lifecycle.metrics import Metric, Predictions, bootstrap_interval
+from lifecycle.metrics import Metric, Predictions, bootstrap_metrics
 from lifecycle.monitoring.groups import Group
 from lifecycle.monitoring.reference import Reference
 from lifecycle.params import EvaluateParams
@@ -64,14 +64,8 @@ def _measure_metrics(live: Live, metrics: list[Metric], params: EvaluateParams) 
     if len(live.made.target) < LEAST_ROWS:
         return {}
     measured = {}
-    for metric in metrics:
-        low, high, _ = bootstrap_interval(
-            lambda rows, metric=metric: metric.measure_rows(live.made, rows),
-            len(live.made.target),
-            params.confidence,
-            params.resamples,
-            params.seed,
-        )
+    intervals = bootstrap_metrics(metrics, live.made, params.confidence, params.resamples, params.seed)
+    for metric, (low, high, _) in zip(metrics, intervals, strict=True):
         row = {"value": metric.measure(live.made), "low": low, "high": high}
         row["tested"] = live.reference.metrics.get(metric.name)
         measured[metric.name] = {key: _round(value) for key, value in row.items()}

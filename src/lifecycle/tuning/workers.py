@@ -12,7 +12,7 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import TimeSeriesSplit
 from threadpoolctl import threadpool_limits
 
-from lifecycle.data.rows import Rows, read_rows
+from lifecycle.data.rows import Rows, Sample, read_rows
 from lifecycle.metrics import Metric, Predictions, load_metrics
 from lifecycle.params import Params, read_params
 from lifecycle.paths import TRAIN
@@ -41,7 +41,12 @@ def load_setting() -> Setting:
     """Read the setting from the working folder, once in a process."""
     params = read_params()
     domain = params.load_domain()
-    return Setting(params, domain, load_metrics(params.evaluate.metrics, domain)[0], read_rows(TRAIN))
+    return Setting(
+        params,
+        domain,
+        load_metrics(params.evaluate.metrics, domain)[0],
+        read_rows(TRAIN, Sample(params.train.max_rows, params.train.seed)),
+    )
 
 
 def start_worker() -> None:

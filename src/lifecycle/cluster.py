@@ -19,8 +19,8 @@ import platform
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 WAIT_SECONDS = 10
 # Their versions may show in a result's bytes.
-LIBRARIES = ("joblib", "numpy", "onnxruntime", "pyarrow", "scikit-learn", "scipy")
+LIBRARIES = ("duckdb", "numpy", "onnxruntime", "pyarrow", "scikit-learn", "scipy")
 # Enough that no core waits while results come in, few enough that they fit any memory.
 SPARE_TASKS = 2
 
@@ -77,14 +77,19 @@ def map_tasks(function: Callable[[Sequence[Item]], Iterator[Result]], items: Seq
         for item in items:
             pending.append(cluster.submit(item))
             if len(pending) >= cluster.cores + SPARE_TASKS:
-                yield from cluster.wait(pending.popleft())
+                yield from cluster.read(pending.popleft())
         while pending:
-            yield from cluster.wait(pending.popleft())
+            yield from cluster.read(pending.popleft())
 
 
 def is_distributed() -> bool:
     """Tell whether a cluster is named."""
     return bool(os.environ.get(ADDRESS))
+
+
+def count_threads() -> int:
+    """Count the threads that may work on one task: all cores here, and one on a worker, which has other tasks."""
+    return 1 if _loaded else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -100,31 +105,24 @@ class Cluster:
         """Begin a task."""
         return self.executor.submit(_run_task, self.common, arguments)  # type: ignore[no-any-return]
 
-    def wait(self, future: Future[Result]) -> Result:
-        """Wait for a task's result, as long as there are workers to make it.
+    def wait_first(self, pending: Iterable[Future[Result]]) -> set[Future[Result]]:
+        """Wait until some tasks have ended, as long as there are workers.
 
         Raises
         ------
         RefusedError
-            If all workers are gone, or as many as are allowed to died at this task.
+            If all workers are gone, or as many as are allowed to died at the same task.
         """
-        # pylint: disable-next=import-outside-toplevel
-        from distributed.scheduler import KilledWorker
+        while not (done := wait(pending, WAIT_SECONDS, FIRST_COMPLETED).done):
+            self.check_workers()
+        for future in done:
+            _check_lost(future)
+        return done
 
-        while True:
-            try:
-                return future.result(WAIT_SECONDS)
-            except TimeoutError:
-                if future.done():
-                    raise
-                self.check_workers()
-            except KilledWorker as error:
-                raise RefusedError(
-                    "a task was given up, because each worker that it ran on died, perhaps for want of memory. "
-                    "Give workers more of it, or start fewer on a machine."
-                ) from error
-            except CancelledError as error:
-                raise RefusedError("the scheduler was lost; start it anew, and run the same again.") from error
+    def read(self, future: Future[Result]) -> Result:
+        """Wait for a task's result; raises what `wait_first` does, and what the task did."""
+        self.wait_first([future])
+        return future.result()
 
     def check_workers(self) -> None:
         """Refuse to wait for workers that are all gone."""
@@ -132,6 +130,20 @@ class Cluster:
             raise RefusedError(
                 f"the workers of {os.environ[ADDRESS]} are all gone; start some, and run the same again."
             )
+
+
+def _check_lost(future: Future[Any]) -> None:
+    """Tell what became of a task that ended without having failed by itself."""
+    # pylint: disable-next=import-outside-toplevel
+    from distributed.scheduler import KilledWorker
+
+    if future.cancelled():
+        raise RefusedError("the scheduler was lost; start it anew, and run the same again.")
+    if isinstance(error := future.exception(), KilledWorker):
+        raise RefusedError(
+            "a task was given up, because each worker that it ran on died, perhaps for want of memory. "
+            "Give workers more of it, or start fewer on a machine."
+        ) from error
 
 
 @contextmanager
@@ -148,6 +160,9 @@ def open_cluster(function: Callable[..., Any]) -> Iterator[Cluster]:
             f"{ADDRESS} is {address!r}, and Dask is not installed; install the project's extra 'cluster', "
             "or run: make install"
         ) from error
+    # A failure comes out as an error as well.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     cores = count_cores(address)
     folder = Path.cwd()
     OUT.mkdir(exist_ok=True)

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.inspection import permutation_importance
 
 from lifecycle.cluster import map_tasks
 from lifecycle.data.contract import read_contract
 from lifecycle.data.profile import Profile, profile_values
 from lifecycle.data.rows import Rows, Sample, read_rows
 from lifecycle.errors import RefusedError, run
+from lifecycle.importance import measure_importance
 from lifecycle.metric_names import choose_unit
 from lifecycle.metrics import Metric, Predictions, bootstrap_metrics, load_metrics
 from lifecycle.params import EvaluateParams, Params, read_params
@@ -33,9 +33,6 @@ from lifecycle.views.card import Facts, write_card
 from lifecycle.views.numbers import round_figure
 from lifecycle.views.plots import Labels, bin_predictions, render_plots, summarise_residuals
 
-# Permuting a column tells its importance as well on this many rows as on millions.
-IMPORTANCE_ROWS = 20_000
-IMPORTANCE_REPEATS = 3
 # Predicted at once; on a cluster a task.
 BATCH_ROWS = 1 << 16
 
@@ -150,51 +147,6 @@ def measure_slices(
     return groups, gaps
 
 
-def measure_importance(metric: Metric, model: bytes, rows: Rows, seed: int) -> list[dict[str, Any]]:
-    """Measure how much worse the metric gets when a feature's column is shuffled; on a cluster a feature is a task.
-
-    Source: Breiman, Random Forests, 2001; computed by scikit-learn's permutation_importance.
-    """
-    chosen = np.random.default_rng(seed).permutation(len(rows.y))[:IMPORTANCE_ROWS]
-    shuffle = partial(shuffle_columns, metric, model, rows.X[chosen], rows.y[chosen], seed)
-    found = map_tasks(shuffle, range(len(rows.features)))
-    return [
-        {"feature": feature, "importance": round_figure(mean), "spread": round_figure(spread)}
-        for feature, (mean, spread) in zip(rows.features, found, strict=True)
-    ]
-
-
-def shuffle_columns(
-    metric: Metric, model: bytes, X: np.ndarray, y: np.ndarray, seed: int, columns: Sequence[int]
-) -> Iterator[tuple[float, float]]:
-    """Measure how much worse a metric gets when a column is shuffled: mean and spread of each of some columns."""
-    predictor = Predictor(model)
-    sign = -1 if metric.lower_is_better else 1
-
-    def measure(seen: np.ndarray) -> float:
-        return sign * metric.measure(Predictions(y, predictor.predict(seen), predictor.classes))
-
-    whole = measure(X)
-    for column in columns:
-
-        def score(_: Any, shuffled: np.ndarray, __: np.ndarray, column: int = column) -> float:
-            if np.array_equal(shuffled[:, 0], X[:, column], equal_nan=True):
-                return whole
-            seen = X.copy()
-            seen[:, column] = shuffled[:, 0]
-            return measure(seen)
-
-        found = permutation_importance(
-            DummyRegressor(),
-            X[:, [column]],
-            y,
-            scoring=score,
-            n_repeats=IMPORTANCE_REPEATS,
-            random_state=seed,
-        )
-        yield found.importances_mean[0], found.importances_std[0]
-
-
 def list_plot_data(
     metric: Metric,
     model: bytes,
@@ -240,7 +192,7 @@ def format_rows(rows: list[dict[str, Any]]) -> str:
 
 
 def describe(
-    params: Params, measured: dict[str, Any], plots: dict[str, Any], gaps: dict[str, Any], labels: Labels
+    params: Params, measured: dict[str, Any], plots: dict[str, Any], gaps: dict[str, Any], unit: str, fitted_rows: int
 ) -> Facts:
     """Collect what the model card is written from."""
     domain = params.load_domain()
@@ -249,13 +201,14 @@ def describe(
     return {
         "title": contract.title,
         "target": {"name": target.name, "meaning": target.meaning, "unit": target.unit},
-        "metrics": {name: {**row, "unit": choose_unit(name, labels.unit)} for name, row in measured.items()},
+        "metrics": {name: {**row, "unit": choose_unit(name, unit)} for name, row in measured.items()},
         "confidence": params.evaluate.confidence,
         "cross_validation": json.loads(CROSS_VALIDATION.read_text(encoding="utf-8")),
         "slices": plots["slices"],
         "gaps": gaps,
         "importance": plots["importance"],
         "rows": json.loads(ROWS.read_text(encoding="utf-8")),
+        "fitted_rows": fitted_rows,
         "columns": [asdict(column) for column in contract.columns],
         "model": inspect.cleandoc(inspect.getmodule(domain.build_model).__doc__ or ""),
         "hyperparameters": asdict(params.train.hyperparameters),
@@ -298,7 +251,7 @@ def main(_argv: list[str] | None = None) -> None:
         (PLOTS / f"{name}.json").write_text(format_rows(rows), encoding="utf-8")
     labels = label_plots(params, metrics[0].name, measured[metrics[0].name]["value"])
     render_plots(plots, labels, PLOTS)
-    CARD.write_text(write_card(describe(params, measured, plots, gaps, labels)), encoding="utf-8")
+    CARD.write_text(write_card(describe(params, measured, plots, gaps, labels.unit, len(train.y))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,15 +5,18 @@ challengers and shadows are measured beside it.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import boto3
 import duckdb
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lifecycle.cluster import map_tasks
+from lifecycle.data.profile import Profile
 from lifecycle.deploy import read_target
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.metrics import load_metrics
@@ -124,12 +127,18 @@ def measure_drifts(seen: Observed, params: Params) -> list[Drift]:
     if seen.judged is None or seen.judged.group.predictions < params.monitor.min_rows:
         return []
     profile = seen.judged.reference.profile
-    shared = [name for name in seen.inputs if name in profile]
+    shared = {name: values for name, values in seen.inputs.items() if name in profile}
     confidence = 1 - (1 - params.evaluate.confidence) / max(len(shared), 1)
-    return [
-        measure_drift(name, profile[name], seen.inputs[name], confidence, params.monitor, params.evaluate.seed)
-        for name in shared
-    ]
+    measure = partial(measure_each, profile, shared, confidence, params)
+    return list(map_tasks(measure, list(shared)))
+
+
+def measure_each(
+    profile: Mapping[str, Profile], inputs: Columns, confidence: float, params: Params, names: Sequence[str]
+) -> Iterator[Drift]:
+    """Measure the drift of some values; on a cluster each is a task."""
+    for name in names:
+        yield measure_drift(name, profile[name], inputs[name], confidence, params.monitor, params.evaluate.seed)
 
 
 def publish(report: dict[str, Any]) -> None:

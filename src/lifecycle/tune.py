@@ -60,7 +60,7 @@ def tune(setting: Setting, budget: Budget) -> dict[str, Any]:
     plan = Plan(space, asdict(hyperparameters), setting.metric.name, params.train.folds, params.tune)
     with open_journal(TUNE_JOURNAL) as storage:
         study = open_study(storage, name_search(setting, plan), setting.metric.lower_is_better, plan)
-        search(study, plan, budget)
+        search(study, plan, budget, setting)
         winner = suggest_values(study.best_trial, space, plan.default)
         looks = count_looks(study)
         outcome = measure_outcome(setting, plan.default, winner, looks, TEST)

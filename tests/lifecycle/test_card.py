@@ -73,6 +73,15 @@ def test_headline_says_in_one_sentence_how_the_model_stands_against_the_baseline
     assert write_headline(facts) in write_card(facts)
 
 
+def test_sample_is_told_where_the_model_was_fitted_on_one(facts):
+    whole = write_card(facts)
+    sampled = write_card({**facts, "fitted_rows": 1234})
+
+    assert "train.max_rows" not in whole
+    assert "fitted on a sample of 1,234 of the " in sampled
+    assert whole == write_card({**facts, "fitted_rows": facts["rows"]["2024-01"]["clean"]})
+
+
 @pytest.mark.parametrize(
     ("name", "baseline", "said"),
     [

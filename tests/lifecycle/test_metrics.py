@@ -5,7 +5,7 @@ import pytest
 
 from lifecycle.errors import MisuseError
 from lifecycle.metric_names import choose_unit, is_lower_better
-from lifecycle.metrics import Predictions, bootstrap_interval, load_metrics
+from lifecycle.metrics import Predictions, bootstrap_interval, bootstrap_metrics, load_metrics
 from lifecycle.params import read_params
 from lifecycle.seam import Domain
 
@@ -105,3 +105,17 @@ def test_interval_is_the_same_for_the_same_seed() -> None:
         bootstrap_interval(lambda rows: float(values[rows].mean()), 50, 0.9, 100, seed) for seed in (7, 7, 8)
     )
     assert first == again != other
+
+
+def test_metrics_that_are_bootstrapped_together_have_the_intervals_that_each_has_alone(domain: Domain) -> None:
+    target = np.random.default_rng(0).normal(size=200)
+    made = Predictions(target, target + np.random.default_rng(1).normal(size=200))
+    metrics = load_metrics(["neg_mean_absolute_error", "r2"], domain)
+
+    # No whole number of tasks.
+    together = bootstrap_metrics(metrics, made, 0.9, 57, 3)
+
+    assert together == [
+        bootstrap_interval(lambda rows, metric=metric: metric.measure_rows(made, rows), 200, 0.9, 57, 3)
+        for metric in metrics
+    ]

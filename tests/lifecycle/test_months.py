@@ -14,6 +14,7 @@ from lifecycle.data.months import (
     SAMPLE_MARK,
     file_name,
     is_sample,
+    list_chunks,
     list_months,
     map_batches,
     match_columns,
@@ -260,3 +261,19 @@ def test_file_of_a_month_that_no_year_has_is_no_month(tmp_path: Path) -> None:
     (tmp_path / NAME.format(month="2024-13")).touch()
 
     assert not list_months(tmp_path, NAME)
+
+
+@pytest.mark.parametrize(
+    ("group_rows", "chunks"), [(1000, [[0]]), (300, [[0, 1], [2, 3]]), (400, [[0, 1], [2]]), (500, [[0], [1]])]
+)
+def test_small_row_groups_are_read_together(
+    group_rows: int, chunks: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(months_module, "CHUNK_ROWS", 500)
+    path = tmp_path / "month.parquet"
+    pq.write_table(generate_month("2024-02", 1000, 1), path, row_group_size=group_rows)
+
+    assert list_chunks(path) == chunks
+    parts = [map_batches(path, READINGS, derive_columns, lambda columns: columns["size"], [part]) for part in chunks]
+    whole = map_batches(path, READINGS, derive_columns, lambda columns: columns["size"])
+    assert [list(batch) for part in parts for batch in part] == [list(batch) for batch in whole]

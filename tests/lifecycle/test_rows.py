@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lifecycle.data.rows import read_rows
+from lifecycle.data.rows import Sample, draw_rows, read_rows
 from lifecycle.errors import MisuseError
 
 
@@ -57,3 +57,32 @@ def test_training_rows_have_no_columns(tmp_path) -> None:
 def test_folder_without_rows_says_how_to_make_them(folder, tmp_path) -> None:
     with pytest.raises(MisuseError, match=r"is empty; expected prepared rows\. Make them with: make pipeline$"):
         read_rows(tmp_path / folder)
+
+
+@pytest.mark.parametrize(("total", "count"), [(100, 1), (100, 99), (7, 3), (1_000_003, 1000)])
+def test_drawn_rows_are_one_of_each_of_equal_stretches(total: int, count: int) -> None:
+    rows = draw_rows(total, count, 0)
+
+    assert rows.shape == (count,)
+    stretches = np.arange(count + 1) * total // count
+    assert np.all(stretches[:-1] <= rows) and np.all(rows < stretches[1:])
+    assert np.array_equal(rows, draw_rows(total, count, 0))
+
+
+def test_every_row_is_drawn_equally_often() -> None:
+    drawn = np.bincount(np.concatenate([draw_rows(10, 4, seed) for seed in range(4000)]), minlength=10)
+
+    # Stretches of two and of three rows.
+    assert np.all(np.abs(drawn / 4000 - np.array([1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3] * 2)) < 0.04)
+
+
+def test_sample_holds_the_drawn_rows_of_all_files_in_order_of_time(tmp_path) -> None:
+    write_rows(tmp_path / "1.arrow", range(30))
+    write_rows(tmp_path / "2.arrow", range(30, 60))
+
+    sampled, whole = read_rows(tmp_path, Sample(12, 3)), read_rows(tmp_path, Sample(60, 3))
+
+    np.testing.assert_array_equal(sampled.y, draw_rows(60, 12, 3))
+    np.testing.assert_array_equal(sampled.X[:, 0], sampled.y)
+    np.testing.assert_array_equal(whole.y, range(60))
+    assert len(read_rows(tmp_path, Sample(None, 3)).y) == 60

@@ -1,5 +1,6 @@
 """The fit, its conversion, and the proof that the two agree."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_python
+from conftest import change_params, run_python
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -19,7 +20,7 @@ from lifecycle.data.rows import Rows
 from lifecycle.errors import ParityError, RefusedError
 from lifecycle.metrics import load_metrics
 from lifecycle.params import TrainParams, read_params
-from lifecycle.paths import CROSS_VALIDATION, MODEL, ONNX
+from lifecycle.paths import CARD, CROSS_VALIDATION, MODEL, ONNX, PROFILE
 from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.train import UNSEEN, check_parity, cross_validate, list_parity_rows, train
 
@@ -126,6 +127,21 @@ def test_training_again_gives_the_same_bytes(workspace: Path) -> None:
         path.unlink()
     run_python(workspace, "lifecycle.train")
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.acceptance
+def test_model_of_a_sample_is_fitted_on_as_many_rows_and_the_card_says_so(workspace: Path) -> None:
+    before = {path: path.read_bytes() for path in (ONNX, PROFILE)}
+    change_params(workspace, {"train": {"max_rows": 900}})
+
+    told = run_python(workspace, "lifecycle.train").stderr
+    run_python(workspace, "lifecycle.evaluate")
+
+    assert "train rows=900 " in told
+    # Two folds.
+    assert [fold["test_rows"] for fold in json.loads(CROSS_VALIDATION.read_text(encoding="utf-8"))] == [300, 300]
+    assert "fitted on a sample of 900 of the " in CARD.read_text(encoding="utf-8")
+    assert all(path.read_bytes() != content for path, content in before.items())
 
 
 def test_file_that_is_no_model_is_named_in_one_line(tmp_path: Path) -> None:

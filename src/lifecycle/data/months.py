@@ -1,6 +1,5 @@
 """Month files: which there are, and how their rows are streamed as the contract's columns."""
 
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from lifecycle.cluster import count_threads
 from lifecycle.data.contract import Column, Contract
 from lifecycle.errors import ContractError, MisuseError
 from lifecycle.seam import Columns
@@ -176,7 +176,7 @@ def map_batches(
     derive : callable
         The domain's ``derive_columns``.
     work : callable
-        Takes the contract's columns of one batch; runs on every core, so it may share nothing.
+        Takes the contract's columns of one batch; runs on several threads, so it may share nothing.
     chunks : sequence of list of int, optional
         Some of what `list_chunks` gives, by default all. No batch reaches over a chunk's end.
 
@@ -201,7 +201,7 @@ def map_batches(
     # glibc gives freed blocks back to the system, which clears every page anew for the next batch, until it has seen
     # a larger block freed. One that is never touched costs nothing and saves a fifth of the work.
     np.empty(1 << 24, np.uint8)
-    cores = os.cpu_count() or 1
+    cores = count_threads()
     try:
         with ThreadPoolExecutor(cores + 1) as pool:
             pending: deque = deque()

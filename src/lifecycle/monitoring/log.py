@@ -3,29 +3,21 @@
 A line counts once, whatever it holds: as a prediction, or under the reason why it is none.
 """
 
-import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import duckdb
 
 from lifecycle.data.contract import Column, read_contract
-from lifecycle.errors import RefusedError
-from lifecycle.monitoring.files import Files, list_files
+from lifecycle.monitoring.files import list_files
+from lifecycle.monitoring.insertion import Insertion, insert_files
 from lifecycle.params import Params
-from lifecycle.serving.journal import PROBE
 
 # Firehose names a day by the arrival of the first line, and a retry may come after midnight.
 SLACK = timedelta(days=1)
-# What a file that is cut off, or holds what is no text, makes of a statement.
-DAMAGE = (duckdb.IOException, duckdb.InvalidInputException)
-# A line as one text; no line of JSON holds a control character.
-LINES = """read_csv({files}, columns = {{'line': 'VARCHAR'}}, auto_detect = false, header = false, delim = '\x01',
-    quote = '', escape = '', comment = '', strict_mode = false, hive_partitioning = false, encoding = '{encoding}')"""
 PREDICTION = {
     "kind": "VARCHAR",
     "request_id": "VARCHAR",
@@ -40,6 +32,11 @@ PREDICTION = {
     "_aws": {"Timestamp": "BIGINT"},
 }
 LABEL = {"request_id": "VARCHAR", "row": "INTEGER", "time": "TIMESTAMPTZ", "label": "DOUBLE"}
+SETTINGS = """
+set memory_limit = '{memory_mb}MB';
+set preserve_insertion_order = false;
+set timezone = 'UTC';
+"""
 TABLES = """
 create table line (reason VARCHAR, key UBIGINT, request UBIGINT, first BOOLEAN, time TIMESTAMP, version VARCHAR,
     hash VARCHAR, variant VARCHAR, prediction JSON, features {features}, latency_ms FLOAT, status INTEGER);
@@ -133,17 +130,19 @@ def open_log(
     contract = read_contract(params.load_domain().CONTRACT)
     memory_mb = params.monitor.memory_mb
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/log.db") as log:
-        log.execute(f"set memory_limit = '{memory_mb}MB'; set preserve_insertion_order = false; set timezone = 'UTC'")
         # A structure of nothing is none.
         kept = dict.fromkeys(features or ["none"], "FLOAT")
         columns = ", ".join(f"{quote(name)} {kind}" for name, kind in kept.items())
-        log.execute(TABLES.format(features=f"STRUCT({columns})"))
+        setup = SETTINGS.format(memory_mb=memory_mb) + TABLES.format(features=f"STRUCT({columns})")
+        log.execute(setup)
         log.execute("create table unreadable (path VARCHAR)")
         bounds = {"since": window.since, "until": window.until}
-        _insert(log, INSERT_LINES, PREDICTION | {"features": kept}, files[0], bounds)
+        structure = PREDICTION | {"features": kept}
+        insert_files(log, Insertion(setup, "line", INSERT_LINES, structure, bounds, files[0].system), files[0])
         log.execute(REPEATED)
         statement = INSERT_LABELS.replace("{bounds}", _write_bounds(contract.find_column(contract.target)))
-        _insert(log, statement, LABEL, files[1], {"until": window.until})
+        until = {"until": window.until}
+        insert_files(log, Insertion(setup, "told", statement, LABEL, until, files[1].system), files[1])
         log.execute(AGREED)
         yield log
 
@@ -161,48 +160,6 @@ def _write_bounds(target: Column) -> str:
     if target.maximum is not None:
         cases.append(f"when j.label > {target.maximum:g} then 'label above {target.maximum:g}'")
     return " ".join(cases)
-
-
-def _insert(
-    log: duckdb.DuckDBPyConnection, statement: str, structure: Mapping[str, Any], files: Files, values: dict[str, Any]
-) -> None:
-    """Insert all files at once, or, where one of them is damaged, one by one without the damaged ones."""
-    if files.system is not None and not log.filesystem_is_registered("s3"):
-        log.register_filesystem(files.system)
-    shape = json.dumps(structure).replace("'", "''")
-
-    def read(paths: Sequence[str], encoding: str = "utf-8") -> None:
-        listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-        lines = LINES.format(files=f"[{listed}]", encoding=encoding)
-        try:
-            log.execute(statement.format(structure=shape, lines=lines, probe=PROBE), values)
-        except (duckdb.OperationalError, duckdb.ProgrammingError):
-            raise
-        # What the store itself says comes through as no kind of its own.
-        except duckdb.Error as error:
-            raise RefusedError(f"{files.address} cannot be read: {str(error).strip().splitlines()[-1]}") from error
-
-    try:
-        if files.paths:
-            read(files.paths)
-    except DAMAGE:
-        damaged = list(_find_damaged(files.paths, read))
-        if len(damaged) == len(files.paths):
-            path, said = damaged[0]
-            raise RefusedError(
-                f"none of the {len(damaged):,} files in {files.address} can be read; {path}: {said}"
-            ) from None
-        log.execute("insert into unreadable select unnest(?::VARCHAR[])", [[path for path, _ in damaged]])
-
-
-def _find_damaged(paths: Sequence[str], read: Callable[[Sequence[str], str], None]) -> Iterator[tuple[str, str]]:
-    """Read files one by one, each whole or not at all; give those that cannot be read, and why."""
-    for path in paths:
-        try:
-            # Slower, and content with any byte.
-            read([path], "latin-1")
-        except DAMAGE as error:
-            yield path, str(error).splitlines()[0]
 
 
 def count_left_out(log: duckdb.DuckDBPyConnection) -> dict[str, int]:

@@ -7,14 +7,12 @@ trial. From the startup trials on, one that is worse than the median of the othe
 import fcntl
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import IO
 
@@ -27,7 +25,7 @@ from tqdm import tqdm
 from lifecycle.errors import RefusedError
 from lifecycle.params import TuneParams
 from lifecycle.tuning.space import Space, Values, list_active, suggest_values
-from lifecycle.tuning.workers import measure_fold, start_worker
+from lifecycle.tuning.workers import Setting, open_pool
 from lifecycle.views.numbers import format_number
 
 log = logging.getLogger(__name__)
@@ -145,7 +143,7 @@ def list_counted(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
-def search(study: optuna.Study, plan: Plan, budget: Budget) -> None:
+def search(study: optuna.Study, plan: Plan, budget: Budget, setting: Setting) -> None:
     """Make trials until the budget is spent; those that are under way then are finished.
 
     Parameters
@@ -154,34 +152,34 @@ def search(study: optuna.Study, plan: Plan, budget: Budget) -> None:
         As `open_study` gives it.
     plan : Plan
     budget : Budget
+    setting : Setting
 
     Raises
     ------
     RefusedError
-        If a worker died, or the default cannot be fitted.
+        If a worker died, on a cluster several times, or the default cannot be fitted.
     """
-    workers = plan.params.workers or os.cpu_count() or 1
     clock = _Clock(study)
     counted = len(list_counted(study))
     if _is_spent(counted, clock, budget):
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=start_worker)
-    with pool, tqdm(desc="tune", total=budget.trials, initial=counted, unit=" trials", disable=None) as progress:
+    shown = tqdm(desc="tune", total=budget.trials, initial=counted, unit=" trials", disable=None)
+    with open_pool(setting) as pool, shown as progress:
         pending: dict[Future[tuple[float, float]], Attempt] = {}
         while True:
             # The others are held against the default, so it comes first and alone.
-            free = workers - len(pending) if counted else 1 - len(pending)
+            free = pool.size - len(pending) if counted else 1 - len(pending)
             for _ in range(free):
                 if not _is_spent(counted + len(pending), clock, budget):
                     attempt = _draw(study, plan)
-                    pending[pool.submit(measure_fold, attempt.values, 0)] = attempt
+                    pending[pool.submit(attempt.values, 0)] = attempt
             if not pending:
                 return
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            for future in pool.wait(pending):
                 attempt = pending.pop(future)
                 attempt.at = clock.read()
                 if _record(study, plan, attempt, future):
-                    pending[pool.submit(measure_fold, attempt.values, len(attempt.figures))] = attempt
+                    pending[pool.submit(attempt.values, len(attempt.figures))] = attempt
                 else:
                     counted += 1
                     clock.save()
@@ -207,6 +205,8 @@ def _record(study: optuna.Study, plan: Plan, attempt: Attempt, future: Future[tu
     trial, state, fault = attempt.trial, None, None
     try:
         figure, seconds = future.result()
+    except RefusedError:
+        raise
     except BrokenProcessPool as broken:
         raise RefusedError("a worker died, perhaps for want of memory; run the same again to go on.") from broken
     # Whatever a library says of values that it cannot take belongs to the trial.

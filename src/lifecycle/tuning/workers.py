@@ -1,17 +1,22 @@
-"""What a worker's process does: fit hyperparameters on one fold of the training set, and measure them."""
+"""What workers do, on this machine or a cluster: fit hyperparameters on a fold of the training set, and measure."""
 
 import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from multiprocessing import get_context
 from typing import Any
 
 from sklearn.base import is_classifier
 from sklearn.model_selection import TimeSeriesSplit
 from threadpoolctl import threadpool_limits
 
+from lifecycle.cluster import is_distributed, open_cluster
 from lifecycle.data.rows import Rows, Sample, read_rows
 from lifecycle.metrics import Metric, Predictions, load_metrics
 from lifecycle.params import Params, read_params
@@ -34,6 +39,33 @@ class Setting:
         """Build the model that hyperparameters describe."""
         hyperparameters = self.domain.Hyperparameters(**values)
         return self.domain.build_model(self.rows.features, hyperparameters, self.params.train.seed)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What fits folds: how many at the same time, how one begins, and what waits for the first of some to end."""
+
+    size: int
+    submit: Callable[[Values, int], Future[tuple[float, float]]]
+    wait: Callable[[Iterable[Future[tuple[float, float]]]], set[Future[tuple[float, float]]]]
+
+
+@contextmanager
+def open_pool(setting: Setting) -> Iterator[Pool]:
+    """Open processes on this machine, or the cluster that is named, to fit folds."""
+    workers = setting.params.tune.workers
+    if is_distributed():
+        with open_cluster(partial(measure_fold, setting)) as cluster:
+            yield Pool(workers or cluster.cores, cluster.submit, cluster.wait_first)
+        return
+    size = workers or os.cpu_count() or 1
+    with ProcessPoolExecutor(size, mp_context=get_context("spawn"), initializer=start_worker) as pool:
+        yield Pool(size, partial(pool.submit, measure_here), wait_first)
+
+
+def wait_first(pending: Iterable[Future[tuple[float, float]]]) -> set[Future[tuple[float, float]]]:
+    """Wait until some have ended."""
+    return wait(pending, return_when=FIRST_COMPLETED).done
 
 
 @cache
@@ -63,11 +95,17 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def measure_fold(values: Values, fold: int) -> tuple[float, float]:
+def measure_here(values: Values, fold: int) -> tuple[float, float]:
+    """Do what `measure_fold` does in a process of this folder's own, which reads the setting itself."""
+    return measure_fold(load_setting(), values, fold)
+
+
+def measure_fold(setting: Setting, values: Values, fold: int) -> tuple[float, float]:
     """Fit on the past and measure on what came next.
 
     Parameters
     ----------
+    setting : Setting
     values : dict of str to value
         Of every hyperparameter.
     fold : int
@@ -79,7 +117,7 @@ def measure_fold(values: Values, fold: int) -> tuple[float, float]:
         The first metric.
     seconds : float
     """
-    start, setting = time.perf_counter(), load_setting()
+    start = time.perf_counter()
     rows = setting.rows
     past, next_ = list(TimeSeriesSplit(setting.params.train.folds).split(rows.X))[fold]
     known = Rows(rows.features, rows.X[past], rows.y[past], rows.time[past], {})

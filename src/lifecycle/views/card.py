@@ -33,6 +33,8 @@ class Facts(TypedDict):
     importance: list[dict[str, Any]]
     # Month -> part ("train" or "test"), synthetic, rows, clean, left_out (reason -> rows)
     rows: dict[str, dict[str, Any]]
+    # Of the training rows, where the model was fitted on a sample.
+    fitted_rows: NotRequired[int]
     # The contract's columns, with their defaults.
     columns: list[dict[str, Any]]
     model: str
@@ -264,8 +266,21 @@ def _write_data(facts: Facts) -> list[str]:
     return [
         "## Data",
         format_table("llrrr", ["month", "used to", "rows", "kept", "left out"], months),
+        *_write_sample(facts),
         "Rows left out because they break the data contract:" if reasons else "Every row met the data contract.",
         *([format_table("lrr", ["reason", "rows", "of all"], reasons)] if reasons else []),
+    ]
+
+
+def _write_sample(facts: Facts) -> list[str]:
+    """Say how many rows the model was fitted on, where that is not all of them."""
+    rows = sum(count["clean"] for count in facts["rows"].values() if count["part"] == "train")
+    fitted = facts.get("fitted_rows", rows)
+    if fitted == rows:
+        return []
+    return [
+        f"The model was fitted on a sample of {format_number(fitted)} of the {format_number(rows)} rows kept to "
+        "train, spread evenly over them (`train.max_rows`)."
     ]
 
 

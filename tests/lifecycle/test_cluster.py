@@ -144,7 +144,7 @@ def test_function_gets_all_items_at_once_here(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_one_machine_needs_no_dask() -> None:
-    code = "import sys, lifecycle.prepare, lifecycle.evaluate; print({'dask', 'distributed'} & {*sys.modules})"
+    code = "import sys, lifecycle.prepare; print({'dask', 'distributed'} & {*sys.modules})"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -317,7 +317,8 @@ def test_month_that_a_worker_cannot_read_is_told_in_one_line(started: Path) -> N
     path = max((started / "data").glob("*.parquet"))
     whole = path.read_bytes()
     path.unlink()
-    path.write_bytes(whole[:200] + bytes(2000) + whole[2200:])
+    # The pages' headers, and not the footer.
+    path.write_bytes(whole[:4] + b"\xff" * (len(whole) // 2) + whole[4 + len(whole) // 2 :])
     try:
         done = run_python(started, "lifecycle.prepare", check=False)
     finally:

@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from lifecycle.errors import RefusedError
+from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.params import Params, read_params
 from lifecycle.paths import OUT
+from tests.bench.clustering import measure_cluster
 from tests.bench.line import Line
 from tests.bench.monitoring import measure_monitor
 from tests.bench.predicting import measure_prediction, measure_start
 from tests.bench.preparing import measure_memory, measure_speed
 from tests.bench.reviewing import measure_review
+from tests.bench.sampling import measure_sample
 from tests.bench.serving import measure_serving
 
 # What is measured, and what it is measured against.
@@ -31,6 +33,7 @@ def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
         yardsticks = importlib.import_module("tests.domain.yardsticks")
     yield from measure_prediction()
     yield from measure_start()
+    yield from measure_sample(params)
     # AWS's runtime client is for Linux alone.
     if importlib.util.find_spec("awslambdaric"):
         with tempfile.TemporaryDirectory() as folder:
@@ -42,6 +45,7 @@ def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
         os.chdir(folder)
         Path("out/train").mkdir(parents=True)
         yield from measure_speed(Path(), params, yardsticks and yardsticks.prepare_slowly)
+        yield from measure_cluster(Path(), params)
         os.chdir(work)
     with tempfile.TemporaryDirectory(dir=OUT) as folder:
         yield from measure_memory(Path(folder), params)
@@ -72,5 +76,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except RefusedError as error:
-        sys.exit(f"RefusedError: {error}")
+    except (MisuseError, RefusedError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")

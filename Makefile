@@ -28,7 +28,7 @@ run := .venv/bin/python -m$(if $(MODEL), lifecycle.models run '$(MODEL)')
 code := src tests $(wildcard models)
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample model reproduce report lineage bench lock monitor status compare experiment experiments tune
+.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample model reproduce report lineage bench lock monitor status compare experiment experiments tune tracking
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -42,13 +42,16 @@ install: .venv/installed ## Make the virtual environment .venv from requirements
 
 pipeline: .venv/installed ## Pull the data, reproduce what changed, show the metrics and the gate's verdict
 	@$(run) lifecycle.reproduce
-	@$(run) lifecycle.gate $(if $(BASE),--base '$(BASE)')
+	@$(run) lifecycle.gate $(if $(BASE),--base '$(BASE)'); gate=$$?; $(run) lifecycle.track; exit $$gate
 
 experiment: .venv/installed ## Try settings in a copy: SET="train.seed=1,2" [NAME=name] [JOBS=2]; BRANCH=name makes one a branch
 	@$(run) lifecycle.experiment $(if $(BRANCH),branch '$(BRANCH)',run --set '$(SET)' $(if $(NAME),--name '$(NAME)') $(if $(JOBS),--jobs '$(JOBS)'))
 
 experiments: .venv/installed ## Show the experiments beside the champion, best first
 	@$(run) lifecycle.experiment list
+
+tracking: .venv/installed ## Start an MLflow server on loopback, which the pipeline finds by itself
+	@exec $(run) lifecycle.track serve
 
 data: .venv/installed ## Bring months in: MONTHS=2024-01,2024-02 [SOURCE=folder or address]
 	@$(run) lifecycle.pull

@@ -71,8 +71,8 @@ def describe_lineage(name: str, revision: str | None = None) -> dict[str, Any]:
         "decisions": read_decisions(name, commit) if version else [],
         "model": _describe_entry(find_entry(lock, str(ONNX))),
         "commit": (described := describe_commit(commit)),
-        "pull_request": _find_pull(described["subject"]),
-        "params": _merge_params(lock),
+        "pull_request": find_pull(described["subject"]),
+        "params": merge_params(lock),
         "data": _describe_data(commit, lock),
         "metrics": _read_json(commit, METRICS),
         "environment": _read_json(commit, ENVIRONMENT),
@@ -112,7 +112,7 @@ def _find_model(sha256: str, commits: Sequence[str]) -> str:
     raise MisuseError(f"no registered version and not HEAD has a model with the hash {sha256}; try git fetch --tags.")
 
 
-def _find_pull(subject: str) -> str | None:
+def find_pull(subject: str) -> str | None:
     """Find the number of the pull request that a merge's subject names."""
     found = PULL.search(subject)
     return f"#{found['squashed'] or found['merged']}" if found else None
@@ -134,7 +134,7 @@ def _list_stages(name: str, version: Version) -> list[dict[str, str | None]]:
     return periods
 
 
-def _merge_params(lock: dict[str, Any]) -> dict[str, Any]:
+def merge_params(lock: dict[str, Any]) -> dict[str, Any]:
     """Collect the parameters that the stages ran with."""
     files = [stage.get("params") or {} for stage in (lock.get("stages") or {}).values()]
     return {key: value for file in files for section in file.values() for key, value in section.items()}

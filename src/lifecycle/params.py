@@ -185,6 +185,16 @@ class MachineParams(Section):
     max_hours: float = Field(gt=0)
 
 
+class TrackParams(Section):
+    """Who records runs, and how long a run waits for that."""
+
+    backends: dict[str, list[str]]
+    answer_seconds: float = Field(gt=0)
+    send_seconds: float = Field(gt=0)
+    server: str = Field(pattern=r"^mlflow==[0-9.]+$")
+    port: int = Field(ge=0, le=65535)
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -209,6 +219,7 @@ class Params(Section):
     tune: TuneParams
     experiment: ExperimentParams
     machine: MachineParams
+    track: TrackParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

@@ -24,6 +24,8 @@ MONITOR = OUT / "monitor.json"
 STATUS = OUT / "status.html"
 TUNE, TUNE_JOURNAL = OUT / "tune.json", OUT / "tune.journal"
 INCOMING = OUT / "incoming"
+TRACKING, TRACKING_STORE = OUT / "tracking.json", OUT / "tracking"
+OUTBOX, WANDB = OUT / "outbox", OUT / "wandb"
 
 
 def find_model(folder: Path | None = None) -> str | None:

@@ -120,6 +120,13 @@ PARAMS: dict[str, Any] = {
     "tune": {"seed": 0, "workers": 1, "startup_trials": 5},
     "experiment": {"max_jobs": 3},
     "machine": {"instance_type": "m7i.large", "disk_gb": 20, "idle_seconds": 60, "max_hours": 2},
+    "track": {
+        "backends": {},
+        "answer_seconds": 1.0,
+        "send_seconds": 20.0,
+        "server": "mlflow==3.17.2",
+        "port": 0,
+    },
 }
 
 

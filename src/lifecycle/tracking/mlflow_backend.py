@@ -1,0 +1,185 @@
+"""Record runs at an MLflow server: a run, its model in two flavours, and the registry as Git has it."""
+
+import json
+import os
+import re
+import urllib.request
+from datetime import datetime
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+from lifecycle.errors import RefusedError
+from lifecycle.params import read_params
+from lifecycle.tracking.backend import run_backend
+from lifecycle.tracking.record import EXAMPLE, FILES, MODELS, Record
+
+MODULE = "lifecycle.tracking.mlflow_backend"
+RECORD = "record"
+SERVED, PICKLED = "model", "model-scikit-learn"
+FINISHED = "FINISHED"
+BATCH = 100
+
+
+def open_client() -> Any:
+    """Open a client of the server that the environment names.
+
+    Raises
+    ------
+    RefusedError
+        If it does not answer in time.
+    """
+    seconds, address = read_params().track.answer_seconds, os.environ["MLFLOW_TRACKING_URI"]
+    if urlsplit(address).scheme in ("http", "https"):
+        # Importing the client takes seconds, which a run must not wait for a server that is down.
+        try:
+            with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=seconds):
+                pass
+        except HTTPError:
+            # Whoever refuses is there.
+            pass
+        except (OSError, HTTPException, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise RefusedError(f"no answer from {_hide(address)}: {' '.join(str(reason).split())}") from error
+    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    os.environ |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{seconds:.0f}", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    from mlflow import MlflowClient  # pylint: disable=import-outside-toplevel
+
+    return MlflowClient()
+
+
+def send(record: Record, folder: Path) -> str:
+    """Send a record, unless its run is there; one that was left half done is made anew."""
+    client = open_client()
+    experiment = _find_experiment(client, record.model)
+    if (run := find_run(client, experiment, record)) is None:
+        run = _create_run(client, experiment, record)
+        _send_facts(client, run, record)
+        client.log_artifacts(run, str(folder / FILES))
+        _send_models(run, record, folder)
+        client.set_terminated(run, FINISHED)
+    return f"{_hide(os.environ['MLFLOW_TRACKING_URI'])}/#/experiments/{experiment}/runs/{run}"
+
+
+def find_run(client: Any, experiment: str, record: Record) -> str | None:
+    """Find the run of a record, and delete what a sender that was stopped left of it.
+
+    A record of Git's history is the run of any pipeline that made the same dvc.lock.
+    """
+    runs = client.search_runs([experiment], f"tags.`{RECORD}` = '{record.id}'")
+    for run in runs:
+        if run.info.status != FINISHED:
+            client.delete_run(run.info.run_id)
+    done = [run.info.run_id for run in runs if run.info.status == FINISHED]
+    return done[0] if done else None
+
+
+def _find_experiment(client: Any, name: str) -> str:
+    """Find the experiment of a model, or create it; one that somebody deleted comes back."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return str(client.create_experiment(name))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+def _create_run(client: Any, experiment: str, record: Record) -> str:
+    """Create the run of a record."""
+    tags = {
+        RECORD: record.id,
+        **record.list_facts(),
+        "mlflow.user": record.who,
+        "mlflow.source.type": "PROJECT",
+        "mlflow.source.name": "make pipeline",
+        **({"mlflow.source.git.commit": record.commit} if record.commit else {}),
+    }
+    milliseconds = int(datetime.fromisoformat(record.time).timestamp() * 1000)
+    run = client.create_run(experiment, start_time=milliseconds, tags=tags, run_name=record.title[:120])
+    return str(run.info.run_id)
+
+
+def _send_facts(client: Any, run: str, record: Record) -> None:
+    """Send parameters, figures and the data's hash."""
+    from mlflow import entities  # pylint: disable=import-outside-toplevel
+
+    milliseconds = int(datetime.fromisoformat(record.time).timestamp() * 1000)
+    metrics = [entities.Metric(key, value, milliseconds, 0) for key, value in record.list_figures().items()]
+    params = [entities.Param(key, value) for key, value in record.list_params().items()]
+    for start in range(0, max(len(metrics), len(params)), BATCH):
+        end = start + BATCH
+        client.log_batch(run, metrics=metrics[start:end], params=params[start:end])
+    if record.data:
+        source = json.dumps({"uri": f"dvc:{record.data['hash']}", "size_bytes": record.data["size_bytes"]})
+        # The server takes a digest of at most 36 characters, as long as an md5 with DVC's ending for folders.
+        dataset = entities.Dataset("data", record.data["hash"], "dvc", source)
+        client.log_inputs(run, [entities.DatasetInput(dataset)])
+
+
+def _send_models(run: str, record: Record, folder: Path) -> None:
+    """Send the model as it is served, and the pickle of the same one, which is for people alone."""
+    served, pickled = folder / MODELS / "model.onnx", folder / MODELS / "model.joblib"
+    if not served.is_file():
+        return
+    # pylint: disable=import-outside-toplevel
+    import joblib
+    import mlflow
+    import onnx
+    import sklearn
+
+    signature, example = _describe_input(served, folder / EXAMPLE)
+    facts = {"model_hash": str(record.model_hash), "lock_hash": record.lock_hash}
+    with mlflow.start_run(run_id=run):
+        mlflow.onnx.log_model(
+            onnx.load(served),
+            name=SERVED,
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"onnx=={onnx.__version__}", "onnxruntime"],
+            onnx_execution_providers=["CPUExecutionProvider"],
+            save_as_external_data=False,
+            tags={**facts, "use": "served"},
+        )
+        if pickled.is_file():
+            mlflow.sklearn.log_model(
+                joblib.load(pickled),
+                name=PICKLED,
+                signature=signature,
+                input_example=example,
+                pip_requirements=[f"scikit-learn=={sklearn.__version__}", "cloudpickle"],
+                serialization_format="cloudpickle",
+                tags={**facts, "use": "for people, never served: a pickle runs code when it is opened"},
+            )
+
+
+def _describe_input(served: Path, example: Path) -> tuple[Any, Any]:
+    """Describe what the model takes and gives, and give rows of the test set, if the record has some."""
+    # pylint: disable=import-outside-toplevel
+    import numpy as np
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    from lifecycle.predictor import load_predictor
+
+    predictor = load_predictor(served)
+    rows = json.loads(example.read_text(encoding="utf-8"))["rows"] if example.is_file() else None
+    X = None if rows is None else np.array(rows, np.float32)
+    if predictor.classes:
+        # Beside a table MLflow lays each output out as one column, which probabilities are not.
+        taken = Schema([TensorSpec(np.dtype(np.float32), (-1, len(predictor.features)))])
+        return ModelSignature(inputs=taken), X
+    taken = Schema([ColSpec("float", name) for name in predictor.features])
+    return ModelSignature(inputs=taken), None if X is None else pd.DataFrame(X, columns=list(predictor.features))
+
+
+def _hide(address: str) -> str:
+    """Leave a name and a password out of an address."""
+    return re.sub(r"//[^/@]*@", "//", address).rstrip("/")
+
+
+if __name__ == "__main__":
+    run_backend(MODULE, send)

@@ -17,6 +17,7 @@ from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX, OUT
 from lifecycle.repository import choose_base, fetch_at, find_hash, read_git, read_lock, read_yaml_at, require_revision
+from lifecycle.tracking.dispatch import follow_registry
 from lifecycle.views.terminal import align_columns
 
 PRODUCTION = "production"
@@ -362,9 +363,11 @@ def _answer(name: str, given: argparse.Namespace) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command of the registry and print its answer."""
-    given = _parse_arguments(argv)
-    print(_answer(read_params().registry.name, given))
+    """Run one command of the registry and print its answer; where versions are recorded too, they follow."""
+    given, params = _parse_arguments(argv), read_params()
+    print(_answer(params.registry.name, given))
+    if given.command in ("register", "promote", "retire"):
+        follow_registry(params.track)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,12 @@ later.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
-from functools import partial
 
 from lifecycle.errors import MisuseError, run
 from lifecycle.params import Params, read_params
 from lifecycle.paths import METRICS
-from lifecycle.tracking.dispatch import choose_backends, read_environment, send_waiting
+from lifecycle.tracking.dispatch import choose_backends, read_environment, report_faults, send_waiting
 from lifecycle.tracking.outbox import put
 from lifecycle.tracking.record import write_run
 from lifecycle.tracking.server import serve
@@ -48,7 +46,7 @@ def track(command: str, params: Params) -> list[str]:
     if command == "run":
         if not METRICS.is_file():
             raise MisuseError(f"{METRICS} is missing, so there is no run to record; make one with: make pipeline")
-        put(partial(write_run, model=params.registry.name), backends)
+        put(lambda folder: write_run(folder, params.registry.name).id, backends)
     return send_waiting(params.track, environment, rebuild=command == "rebuild")
 
 
@@ -64,8 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         serve(params.track)
         return 0
     faults = track(command, params)
-    for fault in faults:
-        print(f"track: {fault}; the next run sends them, or: python -m lifecycle.track send", file=sys.stderr)
+    report_faults(faults)
     # A run is not to fail because of a server.
     return 1 if faults and command != "run" else 0
 

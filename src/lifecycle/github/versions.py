@@ -14,6 +14,7 @@ from lifecycle.registry import list_versions, promote_version, register_version,
 from lifecycle.repository import find_hash, read_lock, require_revision
 from lifecycle.retire import choose_versions
 from lifecycle.tools import run_tool
+from lifecycle.tracking.dispatch import follow_registry
 
 
 def register(name: str) -> str:
@@ -107,13 +108,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not arguments.version:
             raise MisuseError("no version is given; expected one like v1.2.0.")
         print(promote(name, arguments.version))
-        return
-    if arguments.command == "retire":
+    elif arguments.command == "retire":
         print(f"retired: {', '.join(retire(name, params.retire.keep)) or 'nothing'}")
-        return
-    version = register(name)
-    append_to("GITHUB_OUTPUT", f"version={version}\n")
-    print(f"{name}@{version}")
+    else:
+        version = register(name)
+        append_to("GITHUB_OUTPUT", f"version={version}\n")
+        print(f"{name}@{version}")
+    follow_registry(params.track)
 
 
 if __name__ == "__main__":

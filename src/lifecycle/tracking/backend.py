@@ -12,7 +12,9 @@ from typing import Protocol
 
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.params import read_params
-from lifecycle.repository import LOCK, read_git
+from lifecycle.paths import ONNX
+from lifecycle.registry import read_name
+from lifecycle.repository import LOCK, find_hash, read_git, read_lock
 from lifecycle.tracking.outbox import mark_sent
 from lifecycle.tracking.record import Record, read_record, write_commit
 
@@ -59,6 +61,8 @@ def _send_history(send: Send) -> None:
     """Send the record of each commit that changed dvc.lock, oldest first."""
     model = read_params().registry.name
     for commit in read_git("log", "--reverse", "--format=%H", "--", LOCK).split():
+        if find_hash(read_lock(commit), str(ONNX)) is None or read_name(commit) != model:
+            continue
         with TemporaryDirectory() as folder:
-            if record := write_commit(Path(folder), model, commit):
-                print(f"{commit[:7]}: {send(record, Path(folder))}", flush=True)
+            record = write_commit(Path(folder), model, commit)
+            print(f"{commit[:7]}: {send(record, Path(folder))}", flush=True)

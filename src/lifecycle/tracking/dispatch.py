@@ -51,17 +51,33 @@ def send_waiting(params: TrackParams, environment: Mapping[str, str], rebuild: b
     list of str
         Why a backend does not have everything; a line each.
     """
+    backends = choose_backends(params, environment)
+    if not backends:
+        return []
     with hold() as lock:
         if lock is None:
-            return [f"another process sends what waits in {OUTBOX}; it takes what is there when it begins."]
+            return [f"another process is sending what waits in {OUTBOX}"]
         faults = []
-        for module in choose_backends(params, environment):
+        for module in backends:
             waiting = list_waiting(module)
             arguments = [*map(str, waiting), *(["--rebuild"] if rebuild else [])]
             fault = _run_backend(module, arguments, environment, None if rebuild else params.send_seconds, lock)
             if fault:
-                faults.append(f"{module}: {fault} ({len(list_waiting(module))} of {len(waiting)} wait in {OUTBOX})")
+                left = len(list_waiting(module))
+                faults.append(f"{module}: {fault} ({left} record{'s' * (left != 1)} in {OUTBOX} waiting)")
         return faults
+
+
+def follow_registry(params: TrackParams) -> None:
+    """Send what waits, so that registries elsewhere follow Git's; say what did not work, and go on."""
+    sys.stdout.flush()
+    report_faults(send_waiting(params, read_environment()))
+
+
+def report_faults(faults: Sequence[str]) -> None:
+    """Say why somebody does not have everything, a line each."""
+    for fault in faults:
+        print(f"track: {fault}. Later: python -m lifecycle.track send", file=sys.stderr)
 
 
 def _run_backend(

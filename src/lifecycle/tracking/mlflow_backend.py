@@ -5,16 +5,21 @@ import os
 import re
 import urllib.request
 from datetime import datetime
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from lifecycle.errors import RefusedError
 from lifecycle.params import read_params
+from lifecycle.registry import Version, list_versions
+from lifecycle.repository import LOCK, hash_content, read_at
 from lifecycle.tracking.backend import run_backend
-from lifecycle.tracking.record import EXAMPLE, FILES, MODELS, Record
+from lifecycle.tracking.mlflow_registry import Source, follow_registry
+from lifecycle.tracking.record import EXAMPLE, FILES, MODELS, Record, write_commit
 
 MODULE = "lifecycle.tracking.mlflow_backend"
 RECORD = "record"
@@ -23,6 +28,7 @@ FINISHED = "FINISHED"
 BATCH = 100
 
 
+@cache
 def open_client() -> Any:
     """Open a client of the server that the environment names.
 
@@ -57,9 +63,8 @@ def send(record: Record, folder: Path) -> str:
     experiment = _find_experiment(client, record.model)
     if (run := find_run(client, experiment, record)) is None:
         run = _create_run(client, experiment, record)
-        _send_facts(client, run, record)
         client.log_artifacts(run, str(folder / FILES))
-        _send_models(run, record, folder)
+        _send_facts(client, run, record, _send_models(run, record, folder))
         client.set_terminated(run, FINISHED)
     return f"{_hide(os.environ['MLFLOW_TRACKING_URI'])}/#/experiments/{experiment}/runs/{run}"
 
@@ -69,12 +74,41 @@ def find_run(client: Any, experiment: str, record: Record) -> str | None:
 
     A record of Git's history is the run of any pipeline that made the same dvc.lock.
     """
-    runs = client.search_runs([experiment], f"tags.`{RECORD}` = '{record.id}'")
+    same = f"tags.`{RECORD}` = '{record.id}'"
+    runs = client.search_runs([experiment], same)
+    if not runs and record.is_history:
+        return _find_lock(client, experiment, record.lock_hash)
     for run in runs:
         if run.info.status != FINISHED:
             client.delete_run(run.info.run_id)
     done = [run.info.run_id for run in runs if run.info.status == FINISHED]
     return done[0] if done else None
+
+
+def _find_lock(client: Any, experiment: str, lock_hash: str) -> str | None:
+    """Find the first run that made a dvc.lock."""
+    where = f"tags.lock_hash = '{lock_hash}' and attributes.status = '{FINISHED}'"
+    runs = client.search_runs([experiment], where, max_results=1, order_by=["attributes.start_time ASC"])
+    return str(runs[0].info.run_id) if runs else None
+
+
+def follow() -> list[str]:
+    """Bring the registry there to what Git's says, as `follow_registry` does."""
+    name, client = read_params().registry.name, open_client()
+
+    def find_source(version: Version) -> Source:
+        """Find run and model of a version; a run that is not there is sent from Git's history."""
+        experiment = _find_experiment(client, name)
+        run = _find_lock(client, experiment, hash_content(read_at(version.commit, LOCK) or b""))
+        if run is None:
+            with TemporaryDirectory() as folder:
+                record = write_commit(Path(folder), name, version.commit)
+                send(record, Path(folder))
+            run = str(find_run(client, experiment, record))
+        models = client.search_logged_models([experiment], f"source_run_id = '{run}' AND name = '{SERVED}'")
+        return run, models[0].model_id if models else None
+
+    return follow_registry(client, name, list_versions(name), find_source)
 
 
 def _find_experiment(client: Any, name: str) -> str:
@@ -102,12 +136,13 @@ def _create_run(client: Any, experiment: str, record: Record) -> str:
     return str(run.info.run_id)
 
 
-def _send_facts(client: Any, run: str, record: Record) -> None:
-    """Send parameters, figures and the data's hash."""
+def _send_facts(client: Any, run: str, record: Record, model: str | None) -> None:
+    """Send parameters, the data's hash, and the figures, as those of the run and of its model."""
     from mlflow import entities  # pylint: disable=import-outside-toplevel
 
     milliseconds = int(datetime.fromisoformat(record.time).timestamp() * 1000)
-    metrics = [entities.Metric(key, value, milliseconds, 0) for key, value in record.list_figures().items()]
+    figures = record.list_figures().items()
+    metrics = [entities.Metric(key, value, milliseconds, 0, model_id=model) for key, value in figures]
     params = [entities.Param(key, value) for key, value in record.list_params().items()]
     for start in range(0, max(len(metrics), len(params)), BATCH):
         end = start + BATCH
@@ -119,11 +154,11 @@ def _send_facts(client: Any, run: str, record: Record) -> None:
         client.log_inputs(run, [entities.DatasetInput(dataset)])
 
 
-def _send_models(run: str, record: Record, folder: Path) -> None:
-    """Send the model as it is served, and the pickle of the same one, which is for people alone."""
+def _send_models(run: str, record: Record, folder: Path) -> str | None:
+    """Send the model as it is served, and the pickle of the same one for people; give the id of the first one."""
     served, pickled = folder / MODELS / "model.onnx", folder / MODELS / "model.joblib"
     if not served.is_file():
-        return
+        return None
     # pylint: disable=import-outside-toplevel
     import joblib
     import mlflow
@@ -133,7 +168,7 @@ def _send_models(run: str, record: Record, folder: Path) -> None:
     signature, example = _describe_input(served, folder / EXAMPLE)
     facts = {"model_hash": str(record.model_hash), "lock_hash": record.lock_hash}
     with mlflow.start_run(run_id=run):
-        mlflow.onnx.log_model(
+        info = mlflow.onnx.log_model(
             onnx.load(served),
             name=SERVED,
             signature=signature,
@@ -153,6 +188,7 @@ def _send_models(run: str, record: Record, folder: Path) -> None:
                 serialization_format="cloudpickle",
                 tags={**facts, "use": "for people, never served: a pickle runs code when it is opened"},
             )
+    return str(info.model_id)
 
 
 def _describe_input(served: Path, example: Path) -> tuple[Any, Any]:
@@ -182,4 +218,4 @@ def _hide(address: str) -> str:
 
 
 if __name__ == "__main__":
-    run_backend(MODULE, send)
+    run_backend(MODULE, send, follow)

@@ -11,18 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lifecycle.paths import OUTBOX
-from lifecycle.tracking.record import Record
 
 WANTED = "to"
 
 
-def put(write: Callable[[Path], Record], backends: Sequence[str]) -> Path:
+def put(write: Callable[[Path], str], backends: Sequence[str]) -> Path:
     """Put a record into the outbox, whole or not at all.
 
     Parameters
     ----------
     write : callable
-        Writes the record into the folder that it is given.
+        Writes the record into the folder that it is given, and gives its id.
     backends : sequence of str
         Names of the modules that should have it.
 
@@ -36,10 +35,10 @@ def put(write: Callable[[Path], Record], backends: Sequence[str]) -> Path:
     with TemporaryDirectory(dir=OUTBOX, prefix=".new-") as temporary:
         folder = Path(temporary) / "record"
         (folder / WANTED).mkdir(parents=True)
-        record = write(folder)
+        name = write(folder)
         for backend in backends:
             (folder / WANTED / backend).touch()
-        return folder.rename(OUTBOX / record.id)
+        return folder.rename(OUTBOX / name)
 
 
 def list_waiting(backend: str) -> list[Path]:

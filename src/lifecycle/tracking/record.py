@@ -54,6 +54,11 @@ class Record:
     metrics: dict[str, dict[str, float]]
     slices: list[dict[str, Any]]
 
+    @property
+    def is_history(self) -> bool:
+        """Tell whether it was written from Git's history, and not by the run."""
+        return self.id == f"lock-{self.lock_hash}"
+
     def list_figures(self) -> dict[str, float]:
         """List each metric, its interval and the baseline's, and the error of each slice, as numbers under a name."""
         figures = {}
@@ -132,15 +137,13 @@ def write_run(folder: Path, model: str) -> Record:
     )
 
 
-def write_commit(folder: Path, model: str, commit: str) -> Record | None:
-    """Write the record of what a commit's dvc.lock names; None where it names no model.
+def write_commit(folder: Path, model: str, commit: str) -> Record:
+    """Write the record of what a commit's dvc.lock names.
 
     Files whose bytes neither DVC's cache nor its remote has are left out, and so is the scikit-learn model: it is a
     pickle, and those of the past are not opened again.
     """
     lock = read_lock(commit)
-    if find_hash(lock, str(ONNX)) is None:
-        return None
     for path in (*_list_files(lock), ONNX):
         content = read_at(commit, str(path))
         if content is not None:

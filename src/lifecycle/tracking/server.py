@@ -15,7 +15,7 @@ from pathlib import Path
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.params import TrackParams
 from lifecycle.paths import TRACKING, TRACKING_STORE
-from lifecycle.tracking.dispatch import read_environment, send_waiting
+from lifecycle.tracking.dispatch import follow_registry
 
 HOST = "127.0.0.1"
 # The first start brings the server's libraries.
@@ -40,8 +40,7 @@ def serve(params: TrackParams) -> None:
             wait_for_server(process, address)
             TRACKING.write_text(json.dumps({"address": address}) + "\n", encoding="utf-8")
             print(f"MLflow: {address}  (runs are recorded there; Ctrl-C ends it)", flush=True)
-            for fault in send_waiting(params, read_environment()):
-                print(f"track: {fault}", file=sys.stderr)
+            follow_registry(params)
             process.wait()
         except KeyboardInterrupt:
             # Whoever stops it wants no records; only a server that died is waited for.

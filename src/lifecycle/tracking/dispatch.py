@@ -64,7 +64,8 @@ def send_waiting(params: TrackParams, environment: Mapping[str, str], rebuild: b
             fault = _run_backend(module, arguments, environment, None if rebuild else params.send_seconds, lock)
             if fault:
                 left = len(list_waiting(module))
-                faults.append(f"{module}: {fault} ({left} record{'s' * (left != 1)} in {OUTBOX} waiting)")
+                rest = f"{left} record{'s' * (left > 1)} in {OUTBOX} waiting" if left else "all records are sent"
+                faults.append(f"{module}: {fault} ({rest})")
         return faults
 
 

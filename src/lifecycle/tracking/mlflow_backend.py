@@ -4,8 +4,9 @@ import json
 import os
 import re
 import urllib.request
+from collections.abc import Callable
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,7 @@ from lifecycle.tracking.record import EXAMPLE, FILES, MODELS, Record, write_comm
 MODULE = "lifecycle.tracking.mlflow_backend"
 RECORD = "record"
 SERVED, PICKLED = "model", "model-scikit-learn"
+USES = {SERVED: "served", PICKLED: "for people, never served: a pickle runs code when it is opened"}
 FINISHED = "FINISHED"
 BATCH = 100
 
@@ -41,7 +43,7 @@ def open_client() -> Any:
     if urlsplit(address).scheme in ("http", "https"):
         # Importing the client takes seconds, which a run must not wait for a server that is down.
         try:
-            with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=seconds):
+            with urllib.request.urlopen(f"{_hide(address)}/health", timeout=seconds):
                 pass
         except HTTPError:
             # Whoever refuses is there.
@@ -64,9 +66,12 @@ def send(record: Record, folder: Path) -> str:
     if (run := find_run(client, experiment, record)) is None:
         run = _create_run(client, experiment, record)
         client.log_artifacts(run, str(folder / FILES))
-        _send_facts(client, run, record, _send_models(run, record, folder))
+        _send_facts(client, run, record, _send_models(client, run, record, folder))
         client.set_terminated(run, FINISHED)
-    return f"{_hide(os.environ['MLFLOW_TRACKING_URI'])}/#/experiments/{experiment}/runs/{run}"
+    address = _hide(os.environ["MLFLOW_TRACKING_URI"])
+    return (
+        f"{address}/#/experiments/{experiment}/runs/{run}" if address.startswith("http") else f"{address}, run {run}"
+    )
 
 
 def find_run(client: Any, experiment: str, record: Record) -> str | None:
@@ -154,7 +159,7 @@ def _send_facts(client: Any, run: str, record: Record, model: str | None) -> Non
         client.log_inputs(run, [entities.DatasetInput(dataset)])
 
 
-def _send_models(run: str, record: Record, folder: Path) -> str | None:
+def _send_models(client: Any, run: str, record: Record, folder: Path) -> str | None:
     """Send the model as it is served, and the pickle of the same one for people; give the id of the first one."""
     served, pickled = folder / MODELS / "model.onnx", folder / MODELS / "model.joblib"
     if not served.is_file():
@@ -165,30 +170,43 @@ def _send_models(run: str, record: Record, folder: Path) -> str | None:
     import onnx
     import sklearn
 
+    def save_served(path: Path, **options: Any) -> None:
+        needs = [f"onnx=={onnx.__version__}", "onnxruntime"]
+        providers = ["CPUExecutionProvider"]
+        options |= {"pip_requirements": needs, "onnx_execution_providers": providers, "save_as_external_data": False}
+        mlflow.onnx.save_model(onnx.load(served), path, **options)
+
+    def save_pickled(path: Path, **options: Any) -> None:
+        needs = [f"scikit-learn=={sklearn.__version__}", "cloudpickle"]
+        options |= {"pip_requirements": needs, "serialization_format": "cloudpickle"}
+        mlflow.sklearn.save_model(joblib.load(pickled), path, **options)
+
     signature, example = _describe_input(served, folder / EXAMPLE)
-    facts = {"model_hash": str(record.model_hash), "lock_hash": record.lock_hash}
-    with mlflow.start_run(run_id=run):
-        info = mlflow.onnx.log_model(
-            onnx.load(served),
-            name=SERVED,
-            signature=signature,
-            input_example=example,
-            pip_requirements=[f"onnx=={onnx.__version__}", "onnxruntime"],
-            onnx_execution_providers=["CPUExecutionProvider"],
-            save_as_external_data=False,
-            tags={**facts, "use": "served"},
-        )
-        if pickled.is_file():
-            mlflow.sklearn.log_model(
-                joblib.load(pickled),
-                name=PICKLED,
-                signature=signature,
-                input_example=example,
-                pip_requirements=[f"scikit-learn=={sklearn.__version__}", "cloudpickle"],
-                serialization_format="cloudpickle",
-                tags={**facts, "use": "for people, never served: a pickle runs code when it is opened"},
-            )
-    return str(info.model_id)
+    described = {"signature": signature, "input_example": example}
+    model = _send_model(client, run, record, SERVED, partial(save_served, **described))
+    if pickled.is_file():
+        _send_model(client, run, record, PICKLED, partial(save_pickled, **described))
+    return model
+
+
+def _send_model(client: Any, run: str, record: Record, name: str, save: Callable[..., None]) -> str:
+    """Send one flavour of the model, and give its id.
+
+    Not by MLflow's ``log_model``: that adds the address of the Git remote, which may hold a token, and local paths.
+    """
+    from mlflow import entities  # pylint: disable=import-outside-toplevel
+    from mlflow.models import Model  # pylint: disable=import-outside-toplevel
+
+    tags = {**record.list_facts(), "use": USES[name]}
+    experiment = client.get_run(run).info.experiment_id
+    model = client.create_logged_model(experiment, name, source_run_id=run, tags=tags)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        save(path, mlflow_model=Model(model_id=model.model_id, run_id=run))
+        client.log_model_artifacts(model.model_id, str(path))
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run, [entities.LoggedModelOutput(model.model_id, 0)])
+    return str(model.model_id)
 
 
 def _describe_input(served: Path, example: Path) -> tuple[Any, Any]:

@@ -1,16 +1,19 @@
 """What is recorded of a run: facts in one JSON file, and beside it the files that the run made."""
 
 import json
+import math
 import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from lifecycle.errors import RefusedError
 from lifecycle.lineage import find_pull, merge_params
 from lifecycle.paths import DATA, METRICS, MODEL, ONNX, OUT, PLOTS, TEST, VERDICT
 from lifecycle.repository import (
@@ -34,8 +37,9 @@ UNUSUAL = re.compile(r"[^\w /.-]")
 EXAMPLE_ROWS = 5
 
 
+# A record has as many fields as there are facts.
 @dataclass(frozen=True)
-class Record:
+class Record:  # pylint: disable=too-many-instance-attributes
     """The facts of a run; what is not known is None, times are in ISO 8601."""
 
     id: str
@@ -199,13 +203,8 @@ def _place(folder: Path, path: Path) -> Path:
 
 def _fetch(md5: str, destination: Path) -> None:
     """Fetch bytes by their hash, where they can be had."""
-    # Not at the top: a store that lacks a file is no fault of a record.
-    from lifecycle.errors import RefusedError  # pylint: disable=import-outside-toplevel
-
-    try:
+    with suppress(RefusedError):
         fetch_blob(md5, destination)
-    except RefusedError:
-        return
 
 
 def _write_example(folder: Path) -> None:
@@ -216,7 +215,7 @@ def _write_example(folder: Path) -> None:
     from lifecycle.data.rows import read_rows  # pylint: disable=import-outside-toplevel
 
     rows = read_rows(TEST)
-    values = [[None if x != x else x for x in row] for row in rows.X[:EXAMPLE_ROWS].tolist()]
+    values = [[None if math.isnan(value) else value for value in row] for row in rows.X[:EXAMPLE_ROWS].tolist()]
     (folder / EXAMPLE).write_text(json.dumps({"columns": rows.features, "rows": values}), encoding="utf-8")
 
 

@@ -21,6 +21,7 @@ from tests.bench.preparing import measure_memory, measure_speed
 from tests.bench.reviewing import measure_review
 from tests.bench.sampling import measure_sample
 from tests.bench.serving import measure_serving
+from tests.bench.tracking import measure_tracking
 
 # What is measured, and what it is measured against.
 LIBRARIES = ("numpy", "pyarrow", "pandas", "scikit-learn", "onnxruntime")
@@ -50,6 +51,8 @@ def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
     with tempfile.TemporaryDirectory(dir=OUT) as folder:
         yield from measure_memory(Path(folder), params)
     yield from measure_monitor(params)
+    with tempfile.TemporaryDirectory() as folder:
+        yield from measure_tracking(Path(folder), params)
     with tempfile.TemporaryDirectory() as folder:
         yield from measure_review(Path(folder))
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from lifecycle.errors import RefusedError
 from lifecycle.params import read_params
+from lifecycle.paths import CARD
 from lifecycle.registry import Version, list_versions
 from lifecycle.repository import LOCK, hash_content, read_at
 from lifecycle.tracking.backend import run_backend
@@ -27,7 +28,8 @@ RECORD = "record"
 SERVED, PICKLED = "model", "model-scikit-learn"
 USES = {SERVED: "served", PICKLED: "for people, never served: a pickle runs code when it is opened"}
 FINISHED = "FINISHED"
-BATCH = 100
+# What the server takes at once, and as the text of a tag.
+BATCH, TAG_CHARACTERS = 100, 5000
 
 
 @cache
@@ -66,6 +68,8 @@ def send(record: Record, folder: Path) -> str:
     if (run := find_run(client, experiment, record)) is None:
         run = _create_run(client, experiment, record)
         client.log_artifacts(run, str(folder / FILES))
+        if (card := folder / FILES / CARD.name).is_file():
+            client.set_tag(run, "mlflow.note.content", card.read_text(encoding="utf-8")[:TAG_CHARACTERS])
         _send_facts(client, run, record, _send_models(client, run, record, folder))
         client.set_terminated(run, FINISHED)
     address = _hide(os.environ["MLFLOW_TRACKING_URI"])

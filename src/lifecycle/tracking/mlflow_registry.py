@@ -79,7 +79,8 @@ def _match_versions(client: Any, name: str, sources: dict[str, Source]) -> tuple
         # The list leaves the aliases out, and may lag behind the tags.
         version = there.tags.get(VERSION, "")
         if version in sources and version not in known and there.run_id == sources[version][0]:
-            known[version] = there.version
+            # A server gives a text, a database a number.
+            known[version] = str(there.version)
             if UNKNOWN in there.tags:
                 client.delete_model_version_tag(name, there.version, UNKNOWN)
             continue

@@ -1,4 +1,4 @@
-"""What it costs a run of the pipeline that it is recorded: by an MLflow server on loopback, and by one that is down."""
+"""What it costs a run of the pipeline to be recorded: by an MLflow server on loopback, and by one that is down."""
 
 import os
 import signal

@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[1]
 FORK = Path(__file__).parent / "fork"
 # A package of another name than the repository's own domain, so that one process may import both.
 PACKAGE = "parts"
+# Whoever runs the tests may record runs; those of the tests are none.
+for variable in ("MLFLOW_TRACKING_URI", "WANDB_API_KEY", "WANDB_MODE"):
+    os.environ.pop(variable, None)
 # It belongs to the fork's domain, and runs in the drill's copy.
 collect_ignore = ["fork"]
 

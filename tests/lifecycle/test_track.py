@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -30,7 +31,7 @@ from lifecycle.repository import hash_file
 from lifecycle.tracking import dispatch, mlflow_backend, outbox, wandb_backend
 from lifecycle.tracking.mlflow_registry import follow_registry, list_aliases
 from lifecycle.tracking.record import FILES, MODELS, read_record, write_commit, write_run
-from lifecycle.tracking.server import start_server, wait_for_server
+from lifecycle.tracking.server import serve, start_server, wait_for_server
 
 HERE = Path(__file__).parent
 THIRD = HERE / "json_lines.py"
@@ -281,6 +282,41 @@ def test_server_that_never_answers_costs_a_run_one_line(
     assert said.count("\n") == 1
     assert f"no answer from {silent_address}: timed out (1 record in out/outbox waiting)" in said
     assert "secret" not in said
+
+
+def test_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        params = params_of({}).model_copy(update={"port": taken.getsockname()[1]})
+
+        with pytest.raises(MisuseError, match=f"port {params.port} cannot be used: .*track.port"):
+            serve(params)
+
+
+def test_server_that_ends_at_once_is_said() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        with pytest.raises(RefusedError, match="did not start; its log is out/tracking/server.log"):
+            wait_for_server(process, "http://127.0.0.1:9")
+
+
+@pytest.mark.acceptance
+def test_server_of_make_tracking_is_found_and_leaves_nothing_behind(workspace: Path) -> None:
+    change_params(workspace, {"track": {"port": 0}})
+    command = [sys.executable, "-m", "lifecycle.track", "serve"]
+    environment = {**os.environ, "PYTHONPATH": str(workspace / "src")}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        said = process.stdout.readline() if process.stdout else ""
+        if not said:
+            pytest.skip("uv cannot start MLflow's server, which needs its libraries")
+
+        address = dispatch.read_environment()["MLFLOW_TRACKING_URI"]
+        process.terminate()
+
+        assert address in said
+        assert process.wait() == 0
+    assert not Path("out/tracking.json").exists()
+    host, _, port = address.removeprefix("http://").partition(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5)
 
 
 @pytest.mark.parametrize(

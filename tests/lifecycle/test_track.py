@@ -16,7 +16,7 @@ import mlflow
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, change_params, run_git
+from conftest import ROOT, change_params, commit_all, run_git
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -248,11 +248,27 @@ def test_what_was_not_taken_waits_and_arrives_in_order(third: Path, capsys: pyte
     assert not outbox.list_waiting("json_lines")
 
 
-def test_rebuild_sends_what_history_says(third: Path, workspace: Path) -> None:
+def test_record_that_is_refused_holds_no_other_one_up(third: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = outbox.put(lambda folder: (folder / "record.json").write_text("{}") and "0-bad", ["json_lines"])
+
+    assert track.main([]) == 0
+
+    assert len(read_lines(third)) == 1
+    assert outbox.list_waiting("json_lines") == [bad]
+    assert "0-bad: TypeError: " in capsys.readouterr().err
+
+
+def test_rebuild_sends_what_history_says(third: Path, workspace: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lock = Path("dvc.lock").read_bytes()
+    Path("dvc.lock").write_bytes(b"<<<<<<< HEAD\n")
+    commit_all(workspace, "Break the lock")
+    Path("dvc.lock").write_bytes(lock)
+
     assert track.main(["rebuild"]) == 0
     assert track.main(["rebuild"]) == 0
 
-    assert [line["commit"] for line in read_lines(third)] == [run_git(workspace, "rev-parse", "HEAD").strip()]
+    assert [line["commit"] for line in read_lines(third)] == [run_git(workspace, "rev-parse", "HEAD~1").strip()]
+    assert "left out: dvc.lock at" in capfd.readouterr().out
 
 
 def test_backend_that_hangs_is_stopped_with_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,12 +361,18 @@ def test_aliases_are_those_that_git_gives(versions: list[Version], expected: dic
 @pytest.fixture(name="client", scope="module")
 def fixture_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
     """Keep runs in a database, with the client alone and no server."""
-    address = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    folder = tmp_path_factory.mktemp("store")
+    address = f"sqlite:///{folder}/mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", address)
         mlflow_backend.open_client.cache_clear()
         mlflow.set_tracking_uri(address)
-        yield MlflowClient(address)
+        with pytest.MonkeyPatch.context() as moved:
+            # It keeps files where it is opened.
+            moved.chdir(folder)
+            client = MlflowClient(address)
+            client.search_experiments()
+        yield client
     mlflow_backend.open_client.cache_clear()
     mlflow.set_tracking_uri(None)
 
@@ -413,6 +435,10 @@ def test_record_is_sent_once_and_what_was_left_half_done_is_made_anew(
     assert {model.name for model in models} == {"model", "model-scikit-learn"}
     served = next(Path(model.artifact_location) for model in models if model.name == "model")
     assert hash_file(served / "model.onnx") == record.model_hash
+    # A version that is registered has this run, and no second one.
+    tag = registry.register_version(name)
+    assert f"registered: {tag} is version 1" in mlflow_backend.follow()
+    assert str(client.get_model_version(name, "1").run_id) == run.info.run_id
     # Neither where the project lies on this machine nor where its remote is.
     told = json.dumps([run.to_dictionary(), *(dict(model.tags) for model in models)])
     assert str(workspace / "src") not in told and "repoURL" not in told
@@ -566,7 +592,6 @@ def join_blocks(content: bytes) -> bytes:
     return b"".join(parts)
 
 
-@pytest.mark.acceptance
 @pytest.mark.usefixtures("workspace")
 def test_weights_and_biases_offline_keeps_the_figures_in_the_folder_of_the_run(tmp_path: Path) -> None:
     record = write_run(tmp_path / "record", "model")

@@ -1,6 +1,7 @@
 """Record runs at an MLflow server: a run, its model in two flavours, and the registry as Git has it."""
 
 import json
+import math
 import os
 import re
 import urllib.request
@@ -54,7 +55,7 @@ def open_client() -> Any:
             reason = getattr(error, "reason", error)
             raise RefusedError(f"no answer from {_hide(address)}: {' '.join(str(reason).split())}") from error
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    os.environ |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{seconds:.0f}", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    os.environ |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{math.ceil(seconds)}", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     from mlflow import MlflowClient  # pylint: disable=import-outside-toplevel
 

@@ -28,7 +28,7 @@ run := .venv/bin/python -m$(if $(MODEL), lifecycle.models run '$(MODEL)')
 code := src tests $(wildcard models)
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample model reproduce report lineage bench lock monitor status compare experiment experiments tune tracking
+.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample model reproduce report lineage bench lock monitor status compare experiment experiments tune tracking explore
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,9 @@ report: .venv/installed ## Say what changed: BASE=revision; writes out/report.js
 
 lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0 or an answer's model_hash]
 	@$(run) lifecycle.lineage $(VERSION)
+
+explore: .venv/installed ## Write out/explore.html: what the months hold, and where the champion errs in them
+	@$(run) lifecycle.pull && $(run) lifecycle.explore
 
 status: .venv/installed ## Write out/status.html: [MONITOR=folder of the monitor's reports]
 	@$(run) lifecycle.status $(if $(MONITOR),--monitor '$(MONITOR)')

@@ -164,6 +164,23 @@ class TuneParams(Section):
     startup_trials: int = Field(gt=0)
 
 
+class ExploreParams(Section):
+    """How much the page of the data shows."""
+
+    bins: int = Field(ge=5, le=60)
+    groups: int = Field(gt=0)
+    predicted_rows: int = Field(gt=0)
+
+
+class ExplainParams(Section):
+    """What one prediction is explained against."""
+
+    seed: int
+    background: int = Field(ge=10)
+    neighbours: int = Field(gt=0)
+    tolerance: float = Field(gt=0)
+
+
 class StatusParams(Section):
     """How far back the status page looks; GitHub lists a hundred at a time."""
 
@@ -220,6 +237,8 @@ class Params(Section):
     experiment: ExperimentParams
     machine: MachineParams
     track: TrackParams
+    explore: ExploreParams
+    explain: ExplainParams
 
     def load_domain(self) -> Domain:
         """Import the package that holds the task."""

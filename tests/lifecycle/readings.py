@@ -117,6 +117,8 @@ PARAMS: dict[str, Any] = {
     },
     "retrain": {"cooldown_days": 7, "max_per_month": 2, "merge_margin": None},
     "status": {"reports": 90},
+    "explore": {"bins": 12, "groups": 5, "predicted_rows": 1000},
+    "explain": {"seed": 0, "background": 20, "neighbours": 3, "tolerance": 0.001},
     "tune": {"seed": 0, "workers": 1, "startup_trials": 5},
     "experiment": {"max_jobs": 3},
     "machine": {"instance_type": "m7i.large", "disk_gb": 20, "idle_seconds": 60, "max_hours": 2},
@@ -146,6 +148,11 @@ def derive_columns(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def compute_features(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute two features."""
     return {"size": columns["size"], "is_fine": columns["kind"] == "fine"}
+
+
+def compute_slices(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Compute one kind of slice."""
+    return {"half": np.where(columns["size"] < 50, "small", "large")}
 
 
 def generate_month(month: str, rows: int, seed: int) -> pa.Table:

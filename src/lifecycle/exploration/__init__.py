@@ -1,0 +1,1 @@
+"""Exploration: what the months hold, in sketches of bounded size, and what stands out in it."""

@@ -41,7 +41,7 @@ SHIPPED = (
     "serving/request.py",
     "serving/service.py",
 )
-NOT_SHIPPED = ("__pycache__", "*.pyc", "tests", ".*")
+NOT_SHIPPED = ("__pycache__", "__marimo__", "*.pyc", "notebook.py", "tests", ".*")
 
 
 def build_bundle(destination: Path, challenger: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,6 +10,9 @@ FROM ?=
 CHALLENGER ?=
 PREDICTIONS ?=
 LABELS ?=
+REQUEST ?=
+NUMBER ?=
+ROW ?=
 UNTIL ?=
 LOOP ?=
 SET ?=
@@ -28,7 +31,7 @@ run := .venv/bin/python -m$(if $(MODEL), lifecycle.models run '$(MODEL)')
 code := src tests $(wildcard models)
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample model reproduce report lineage bench lock monitor status compare experiment experiments tune tracking explore
+.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample model reproduce report lineage bench lock monitor status compare experiment experiments tune tracking explore explain notebook
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +77,12 @@ lineage: .venv/installed ## Say where a model came from: [VERSION=v1.0.0 or an a
 
 explore: .venv/installed ## Write out/explore.html: what the months hold, and where the champion errs in them
 	@$(run) lifecycle.pull && $(run) lifecycle.explore
+
+explain: .venv/installed ## Explain a prediction: REQUEST=id [NUMBER=row] PREDICTIONS=folder or address; or ROW='{...}'
+	@$(run) lifecycle.pull && $(run) lifecycle.explain $(if $(REQUEST),--request '$(REQUEST)' --predictions '$(PREDICTIONS)' $(if $(NUMBER),--number '$(NUMBER)')) $(if $(ROW),--row '$(ROW)')
+
+notebook: .venv/installed ## Go on by hand: open the domain's notebook in a browser, on loopback
+	@$(run) lifecycle.pull && exec $(run) marimo -q edit --host 127.0.0.1 src/domain/notebook.py
 
 status: .venv/installed ## Write out/status.html: [MONITOR=folder of the monitor's reports]
 	@$(run) lifecycle.status $(if $(MONITOR),--monitor '$(MONITOR)')

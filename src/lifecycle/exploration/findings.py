@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import NormalDist
 from typing import Any
 
@@ -52,8 +53,8 @@ class ColumnFinding:  # pylint: disable=too-many-instance-attributes  # what the
     def find_farthest(self) -> tuple[int, int] | None:
         """Find the two months, the earlier first, that lie farthest apart by the stability index."""
         later = np.triu(np.nan_to_num(self.stability, nan=-1.0), 1)
-        first, second = np.unravel_index(int(np.argmax(later)), later.shape)
-        return (int(first), int(second)) if later[first, second] > 0 else None
+        first, second = divmod(int(np.argmax(later)), len(later))
+        return (first, second) if later[first, second] > 0 else None
 
 
 @dataclass(frozen=True)
@@ -181,10 +182,9 @@ def _divide(sums: np.ndarray, rows: np.ndarray) -> float:
 def _compare(states: Sequence[Any], measure: Callable[[Any, Any], float | None]) -> np.ndarray:
     """Measure each pair of months, the earlier as the base."""
     found = np.full((len(states), len(states)), np.nan)
-    for base in range(len(states)):
-        for later in range(base + 1, len(states)):
-            effect = measure(states[base], states[later])
-            found[base, later] = np.nan if effect is None else effect
+    for base, later in combinations(range(len(states)), 2):
+        effect = measure(states[base], states[later])
+        found[base, later] = np.nan if effect is None else effect
     return found
 
 

@@ -14,6 +14,7 @@ from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.params import Params, read_params
 from lifecycle.paths import OUT
 from tests.bench.clustering import measure_cluster
+from tests.bench.exploring import measure_explore
 from tests.bench.line import Line
 from tests.bench.monitoring import measure_monitor
 from tests.bench.predicting import measure_prediction, measure_start
@@ -50,6 +51,8 @@ def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
         os.chdir(work)
     with tempfile.TemporaryDirectory(dir=OUT) as folder:
         yield from measure_memory(Path(folder), params)
+    with tempfile.TemporaryDirectory(dir=OUT) as folder:
+        yield from measure_explore(Path(folder), params)
     yield from measure_monitor(params)
     with tempfile.TemporaryDirectory() as folder:
         yield from measure_tracking(Path(folder), params)

@@ -44,7 +44,9 @@ def write_heat(value: float, limit: float) -> str:
         return "<td></td>"
     depth = min(value / limit, 1) * 0.55
     kind = ' class="over"' if value > limit else ""
-    return f'<td{kind} style="background-color: rgba(0, 114, 178, {depth:.2f})">{value:.2f}</td>'
+    # A phone has no room for the zero before the point.
+    figure = f"{value:.2f}".removeprefix("0")
+    return f'<td{kind} style="background-color: rgba(0, 114, 178, {depth:.2f})">{figure}</td>'
 
 
 def fold_away(title: str, content: str, is_open: bool = False) -> str:

@@ -56,7 +56,9 @@ figure svg { width: 100%; height: auto; max-width: 26rem; display: block; }
 th, td { white-space: nowrap; text-align: right; font-variant-numeric: tabular-nums; padding: 0.25rem 0.6rem; }
 th:first-child, td:first-child { text-align: left; font-weight: normal; }
 td[style] { background-repeat: no-repeat; background-image: linear-gradient(#0072b240, #0072b240); }
-.heat td, .heat th { padding: 0.15rem 0.35rem; font-size: 0.85rem; font-weight: normal; }
+.heat td, .heat th { padding: 0.1rem 0.18rem; font-size: 0.8rem; font-weight: normal; }
+.heat thead th { writing-mode: vertical-rl; padding: 0.3rem 0.1rem; }
+@media (min-width: 44rem) { .heat td, .heat tbody th { padding: 0.15rem 0.6rem; font-size: 0.9rem; } }
 .heat .over { font-weight: bold; outline: 2px solid #d55e00; outline-offset: -2px; }
 .heat td[style] { background-image: none; }
 """
@@ -168,8 +170,7 @@ def _show_features(findings: Findings, about: About) -> str:
         f" Orange: the mean {about.loss}, in months that the model did not learn from." if loss is not None else ""
     )
     return lay_cards(cards) + write_note(
-        f"Bars: clean rows. Blue: the mean of {about.target}.{errors} Dashes: the mean of all. "
-        f"Where fewer than {about.min_rows} rows were predicted, no error is shown."
+        f"Bars: clean rows. Blue: the mean of {about.target}.{errors} Dashes: the mean of all."
     )
 
 
@@ -209,8 +210,8 @@ def _show_groups(findings: Findings, about: About) -> str:
     if findings.overall is None or not findings.groups:
         return ""
     shown = [*findings.groups[: about.most_groups], findings.overall]
-    keys = ("loss", "margin", "error", "target")
-    columns = [align_numbers([getattr(one, key) for one in shown]) for key in keys]
+    errors = align_numbers([figure for one in shown for figure in (one.loss, one.margin)])
+    columns = [align_numbers([getattr(one, key) for one in shown]) for key in ("error", "target")]
     most = max(group.loss for group in shown)
     rows = [
         [
@@ -220,7 +221,7 @@ def _show_groups(findings: Findings, about: About) -> str:
             write_cell(lean),
             write_cell(target),
         ]
-        for group, loss, margin, lean, target in zip(shown, *columns, strict=True)
+        for group, loss, margin, lean, target in zip(shown, errors[::2], errors[1::2], *columns, strict=True)
     ]
     table = write_table(["group", "error", "predicted", "lean", f"mean {about.target}"], rows)
     return table + write_note(

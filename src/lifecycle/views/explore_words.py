@@ -9,6 +9,8 @@ from lifecycle.views.numbers import format_number, format_share
 
 # A share of rows that is worth a word.
 NOTABLE_SHARE = 0.0005
+# A difference of shares that is worth one.
+NOTABLE_CHANGE = 0.02
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,9 @@ def say_drift(findings: Findings, about: About) -> str:
     base, later = (findings.months[place].month for place in pair)
     distance = finding.distance[pair]
     far = "" if np.isnan(distance) else f", and {distance:.3f} standard deviations of {base}"
+    gone, there = (finding.missing[place] for place in pair)
+    if abs(gone - there) > NOTABLE_CHANGE:
+        far += f"; it is missing in {format_share(gone)} of the rows, then in {format_share(there)}"
     how_far = f"stability index {finding.stability[pair]:.3f}{far}"
     return (
         f"{finding.column.name} moved most, from {base} to {later}: {how_far}. "

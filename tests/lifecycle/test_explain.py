@@ -13,10 +13,11 @@ from sklearn.linear_model import LinearRegression
 
 from lifecycle.data.contract import read_contract, read_request
 from lifecycle.errors import MisuseError, RefusedError
-from lifecycle.explain import find_line, list_contributions, main, read_row
+from lifecycle.explain import find_line, list_contributions, list_similar, main, read_row
 from lifecycle.explanation.inputs import take_columns, take_features
-from lifecycle.explanation.shapley import Shares, share_out
+from lifecycle.explanation.shapley import Shares, check_sum, share_out
 from lifecycle.explanation.training import (
+    Neighbours,
     find_neighbours,
     measure_scale,
     place_rows,
@@ -104,6 +105,27 @@ def test_contributions_that_do_not_add_up_are_refused() -> None:
 
     with pytest.raises(RefusedError, match=r"^the contributions add up to .*; expected them to agree to 0\.001\."):
         share_out(waver, np.ones(3), np.zeros((10, 3)), 0.001, 0)
+
+
+@pytest.mark.parametrize("gap", [0.0011, np.nan])
+def test_sum_that_is_off_is_refused_and_one_within_the_tolerance_is_not(gap: float) -> None:
+    shares = Shares(3.0, 1.0, (2.0, gap), gap, True)
+
+    assert check_sum(Shares(3.0, 1.0, (2.0,), 0.0, True), 0.001).gap == 0
+    with pytest.raises(RefusedError, match="^the contributions add up to .* and the prediction is 3; expected them"):
+        check_sum(shares, 0.001)
+
+
+def test_similar_rows_are_told_with_what_became_of_them_and_what_the_model_says(predictor: Predictor) -> None:
+    columns = make_columns(2) | {"size": np.array([10.0, 20.0]), "kind": np.array(["fine", None], object)}
+    inputs = take_features({"size": 90.0, "is_fine": 1.0}, predictor, readings.compute_features)
+
+    rows = list_similar(Neighbours(columns, np.array([0.5, 1.5]), 99), inputs, CONTRACT, predictor, readings)
+
+    assert [row["actual"] for row in rows] == columns["seconds"].tolist()
+    assert [row["predicted"] for row in rows] == pytest.approx([36, 32], abs=1e-4)
+    assert [row["distance"] for row in rows] == [0.5, 1.5]
+    assert rows[1]["inputs"] == {"size": "20", "is_fine": "0"}
 
 
 def test_columns_become_numbers_and_come_back(predictor: Predictor) -> None:

@@ -67,10 +67,15 @@ def share_out(
     # pylint: disable-next=no-member  # what comes is no list, but the library's record of an explanation
     values = tuple(float(value) for value in found.values[0])
     prediction, base = float(function(row[None, :])[0]), float(np.mean(function(background)))
-    gap = abs(base + sum(values) - prediction)
-    if not gap <= tolerance:
+    return check_sum(Shares(prediction, base, values, abs(base + sum(values) - prediction), is_exact), tolerance)
+
+
+def check_sum(shares: Shares, tolerance: float) -> Shares:
+    """Refuse values that do not add up to the prediction less the base."""
+    if not shares.gap <= tolerance:
         raise RefusedError(
-            f"the contributions add up to {base + sum(values):g} and the prediction is {prediction:g}; expected them "
-            f"to agree to {tolerance:g}. Raise explain.tolerance if the model's own figures are as rough as that."
+            f"the contributions add up to {shares.base + sum(shares.values):g} and the prediction is "
+            f"{shares.prediction:g}; expected them to agree to {tolerance:g}. Raise explain.tolerance if the model's "
+            "own figures are as rough as that."
         )
-    return Shares(prediction, base, values, gap, is_exact)
+    return shares

@@ -82,7 +82,7 @@ explain: .venv/installed ## Explain a prediction: REQUEST=id [NUMBER=row] PREDIC
 	@$(run) lifecycle.pull && $(run) lifecycle.explain $(if $(REQUEST),--request '$(REQUEST)' --predictions '$(PREDICTIONS)' $(if $(NUMBER),--number '$(NUMBER)')) $(if $(ROW),--row '$(ROW)')
 
 notebook: .venv/installed ## Go on by hand: open the domain's notebook in a browser, on loopback
-	@$(run) lifecycle.pull && exec $(run) marimo -q edit --host 127.0.0.1 src/domain/notebook.py
+	@$(run) lifecycle.pull && exec $(run) marimo edit --host 127.0.0.1 src/domain/notebook.py
 
 status: .venv/installed ## Write out/status.html: [MONITOR=folder of the monitor's reports]
 	@$(run) lifecycle.status $(if $(MONITOR),--monitor '$(MONITOR)')

@@ -3,7 +3,7 @@
 `make notebook` opens it in a browser; run as a script it computes every cell.
 """
 
-# pylint: disable=import-outside-toplevel, pointless-statement, invalid-name, useless-return
+# pylint: disable=import-outside-toplevel, reimported, pointless-statement, invalid-name, useless-return
 # ruff: noqa: B018, E501
 # A cell imports for the others, takes what they return by their names, and shows what stands in its last line.
 

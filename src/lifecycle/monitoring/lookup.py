@@ -10,7 +10,7 @@ import duckdb
 
 from lifecycle.errors import RefusedError
 from lifecycle.monitoring.files import list_files
-from lifecycle.monitoring.log import DAMAGE, LINES
+from lifecycle.monitoring.insertion import DAMAGE, LINES
 
 log = logging.getLogger(__name__)
 

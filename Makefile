@@ -24,8 +24,6 @@ BRANCH ?=
 MODEL ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
-# Idle threads of a fit sleep instead of spinning: on busy cores that is the difference of seconds and minutes.
-export OMP_WAIT_POLICY := PASSIVE
 # In the folder of another model than the first one where MODEL names it.
 run := .venv/bin/python -m$(if $(MODEL), lifecycle.models run '$(MODEL)')
 code := src tests $(wildcard models)
@@ -134,7 +132,7 @@ tune: .venv/installed ## Search for better hyperparameters: TRIALS=40 or BUDGET=
 	@$(run) lifecycle.tune $(if $(TRIALS),--trials '$(TRIALS)') $(if $(BUDGET),--budget '$(BUDGET)') $(if $(BRANCH),--branch '$(BRANCH)')
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
-	@$(run) dvc pull -q out/model.onnx out/model.joblib && env -u OMP_WAIT_POLICY $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')
+	@$(run) dvc pull -q out/model.onnx out/model.joblib && $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')
 
 lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade -o requirements.lock pyproject.toml

@@ -48,8 +48,6 @@ def run_command(folder: Path, *command: str, check: bool = True) -> subprocess.C
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder / "src"),
         "DVC_NO_ANALYTICS": "1",
-        # Idle threads sleep instead of spinning.
-        "OMP_WAIT_POLICY": "PASSIVE",
     }
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if check and done.returncode:

@@ -176,7 +176,7 @@ def test_pull_request_runs_only_the_model_that_it_touches(pair: Pair, tmp_path: 
     (pair.folder / ".github/actions/setup/action.yml").write_text(SETUP.format(prefix=sys.prefix), encoding="utf-8")
     commit_all(pair.folder, "Take the environment at hand")
     run_git(pair.folder, "push", "--quiet", "origin", "HEAD:main")
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(pair.folder / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(pair.folder / "src")}
     world = World(pair.folder, tmp_path / "store", environment, fetch=True)
     run_git(pair.folder, "checkout", "--quiet", "-b", "words")
     (pair.folder / "README.md").write_text("# Two models\n", encoding="utf-8")

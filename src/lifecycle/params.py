@@ -55,6 +55,7 @@ class TrainParams(Section):
     seed: int
     max_rows: int | None = Field(ge=100)
     folds: int = Field(ge=2)
+    threads: int | None = Field(gt=0)
     parity_tolerance: float = Field(gt=0)
     hyperparameters: Any
 

@@ -10,6 +10,7 @@ import numpy as np
 from skl2onnx import to_onnx
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import TimeSeriesSplit
+from threadpoolctl import threadpool_limits
 
 from lifecycle.data.rows import Rows, Sample, read_rows
 from lifecycle.errors import ParityError, run
@@ -180,10 +181,12 @@ def main(_argv: list[str] | None = None) -> None:
     metrics = load_metrics(params.evaluate.metrics, domain)
     model = domain.build_model(rows.features, params.train.hyperparameters, params.train.seed)
     folds = []
-    for fold in cross_validate(model, rows, params.train.folds, metrics):
-        log.info("train fold=%d train_rows=%d %s=%.4g", fold["fold"], fold["train_rows"], *list(fold.items())[3])
-        folds.append({key: round_figure(value) if isinstance(value, float) else value for key, value in fold.items()})
-    fitted, converted, difference = train(rows, model, params.train)
+    # Only the libraries that are loaded by now can be told.
+    with threadpool_limits(params.train.threads):
+        for fold in cross_validate(model, rows, params.train.folds, metrics):
+            log.info("train fold=%d train_rows=%d %s=%.4g", fold["fold"], fold["train_rows"], *list(fold.items())[3])
+            folds.append({key: round_figure(it) if isinstance(it, float) else it for key, it in fold.items()})
+        fitted, converted, difference = train(rows, model, params.train)
     log.info("train rows=%d size_bytes=%d parity=%.2g", len(rows.y), len(converted), difference)
     joblib.dump(fitted, MODEL, compress=("xz", 3))
     ONNX.write_bytes(converted)

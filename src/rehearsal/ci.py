@@ -203,7 +203,7 @@ def make_light(remote: Remote) -> None:
     params["train"] |= {"max_iter": 40, "folds": 2}
     params["evaluate"] |= {"resamples": 50}
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(remote.clone / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**os.environ, "PYTHONPATH": str(remote.clone / "src")}
     for command in ("lifecycle.reproduce", "dvc push --quiet"):
         arguments = [sys.executable, "-m", *command.split()]
         subprocess.run(arguments, cwd=remote.clone, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -21,7 +21,7 @@ NOTHING, PROPOSED = "success skipped skipped", "success success skipped"
 
 def run_there(folder: Path, *commands: str) -> None:
     """Run Python modules in a folder, with its own code."""
-    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src")}
     for command in commands:
         arguments = [sys.executable, "-m", *command.split()]
         subprocess.run(arguments, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -74,7 +74,15 @@ PARAMS: dict[str, Any] = {
     "ingest": {"source": f"https://example.com/{NAME}", "keep_months": None},
     "environment": {"libraries": ["numpy"]},
     "prepare": {"train_months": 2, "test_months": 1},
-    "train": {"seed": 0, "max_rows": None, "folds": 2, "parity_tolerance": 0.001, "rate": 0.5, "depth": 3},
+    "train": {
+        "seed": 0,
+        "max_rows": None,
+        "folds": 2,
+        "threads": 1,
+        "parity_tolerance": 0.001,
+        "rate": 0.5,
+        "depth": 3,
+    },
     "evaluate": {
         "seed": 0,
         "metrics": ["r2"],

@@ -65,7 +65,7 @@ class Repository:
 
     def make_environment(self, **added: str) -> dict[str, str]:
         """Make the environment of a command."""
-        source = {"PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        source = {"PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
         return {**os.environ, **source, **added}
 
     def commit(self, changes: dict[str, dict[str, Any]], message: str) -> None:

@@ -24,7 +24,7 @@ from lifecycle.paths import CARD, CROSS_VALIDATION, MODEL, ONNX, PROFILE
 from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.train import UNSEEN, check_parity, cross_validate, list_parity_rows, train
 
-PARAMS = TrainParams(seed=0, max_rows=None, folds=2, parity_tolerance=0.001, hyperparameters=None)
+PARAMS = TrainParams(seed=0, max_rows=None, folds=2, threads=1, parity_tolerance=0.001, hyperparameters=None)
 
 
 def make_rows(n: int = 400, classes: bool = False) -> Rows:

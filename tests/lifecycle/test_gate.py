@@ -117,6 +117,7 @@ def put_challenger(model: bytes) -> None:
     Path("dvc.lock").write_text(lock.replace(entry["md5"], new), encoding="utf-8")
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -175,6 +176,7 @@ def test_gate_refuses_predictions_that_are_no_number(workspace: Path, challenger
     assert "no finite number" in done.stderr
 
 
+@pytest.mark.acceptance
 def test_gate_without_champion_wants_more_than_the_baseline(workspace: Path, challengers: dict[str, bytes]) -> None:
     """A repository whose first commit holds no model yet."""
     model = ONNX.read_bytes()

@@ -18,8 +18,6 @@ from tests.rehearsal.clouds import make_client
 
 OWN, OTHER = "team/model", "team/other"
 PARAMS = MachineParams(instance_type="m7i.large", disk_gb=20, idle_seconds=60, max_hours=2)
-NOW = datetime.now(UTC)
-LATER = NOW + timedelta(hours=3)
 
 
 @pytest.fixture(name="cloud", scope="module")
@@ -37,6 +35,11 @@ def fixture_client(cloud: Cloud) -> Iterator[Any]:
     for name in list_running(client):
         client.modify_instance_attribute(InstanceId=name, DisableApiTermination={"Value": False})
         client.terminate_instances(InstanceIds=[name])
+
+
+def look_ahead(hours: float) -> datetime:
+    """Give the time some hours from now."""
+    return datetime.now(UTC) + timedelta(hours=hours)
 
 
 def start(client: Any, tags: dict[str, str], **options: Any) -> str:
@@ -59,7 +62,7 @@ def test_sweep_ends_the_repositorys_old_machines_and_never_one_without_its_tag(c
     client.stop_instances(InstanceIds=[stopped])
     others = {start(client, {TAG: OTHER}), start(client, {"Name": OWN}), start(client, {})}
 
-    said = sweep(client, OWN, PARAMS.max_hours, LATER)
+    said = sweep(client, OWN, PARAMS.max_hours, look_ahead(3))
 
     assert list_running(client) == others
     assert sorted(said) == sorted(f"{name}: ended after 3.0 h; max_hours is 2" for name in (own, stopped))
@@ -68,7 +71,7 @@ def test_sweep_ends_the_repositorys_old_machines_and_never_one_without_its_tag(c
 def test_young_machine_is_left_and_told(client: Any) -> None:
     own = start(client, {TAG: OWN})
 
-    said = sweep(client, OWN, PARAMS.max_hours, NOW + timedelta(hours=1))
+    said = sweep(client, OWN, PARAMS.max_hours, look_ahead(1))
 
     assert list_running(client) == {own}
     assert said == [f"{own}: runs for 1.0 h, and may for 2"]
@@ -79,7 +82,7 @@ def test_machine_that_cannot_be_ended_is_told_and_keeps_no_other(client: Any) ->
     client.modify_instance_attribute(InstanceId=held, DisableApiTermination={"Value": True})
 
     with pytest.raises(RefusedError, match=f"not ended: {held}: .* The others: {own}: ended"):
-        sweep(client, OWN, PARAMS.max_hours, LATER)
+        sweep(client, OWN, PARAMS.max_hours, look_ahead(3))
 
     assert list_running(client) == {held}
 

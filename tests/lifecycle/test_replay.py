@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from conftest import run_python
 
 from lifecycle.params import read_params
 
 
+@pytest.mark.acceptance
 def test_replayed_month_of_a_classifier_is_monitored_by_its_own_metrics(workspace, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sys, "path", sys.path[:])
     params = read_params()

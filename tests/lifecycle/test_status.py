@@ -319,6 +319,7 @@ def serve(folder):
         server.server_close()
 
 
+@pytest.mark.acceptance
 def test_browser_asks_for_nothing_obeys_nothing_and_a_phone_shows_all(history, tmp_path):
     evil = make_report(21, EVIL, verdict=EVIL, reasons=["w" * 150, EVIL], metric=EVIL)
     evil["versions"][0]["metrics"] = {EVIL: {"value": 0.5, "low": 0.4, "high": 0.6, "tested": 0.5}}

@@ -250,7 +250,7 @@ def test_pull_request_of_a_fork_never_runs_on_a_machine_of_ones_own(
     event: Event, variables: dict[str, str], machine: str, tmp_path: Path
 ) -> None:
     # Act itself decides what the expression means.
-    expression = read_workflow(ROOT / ".github/workflows/train.yml")["jobs"]["lock"]["runs-on"]
+    expression = read_workflow(ROOT / ".github/workflows/train.yml")["jobs"]["pipeline"]["runs-on"]
     said = json.dumps(expression)
     job = write_job("lock", "run: echo on $MACHINE", env=f"{{ MACHINE: {said} }}").replace(
         "runs-on: ubuntu-latest", f"runs-on: {said}"

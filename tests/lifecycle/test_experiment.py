@@ -214,7 +214,6 @@ def test_branch_holds_lock_results_and_bytes_in_one_commit(
     assert len(run_git(tried.folder, "worktree", "list").splitlines()) == 1
 
 
-@pytest.mark.acceptance
 def test_branch_that_cannot_be_made_leaves_nothing(tried: Tried) -> None:
     def attempt(*arguments: str) -> tuple[int, str]:
         done = run_python(tried.folder, "lifecycle.experiment", "branch", *arguments, check=False)
@@ -235,7 +234,6 @@ def test_branch_that_cannot_be_made_leaves_nothing(tried: Tried) -> None:
     assert run_git(tried.folder, "branch", "--list") == branches
 
 
-@pytest.mark.acceptance
 def test_clone_that_cannot_be_deepened_is_refused_with_the_command(tried: Tried, tmp_path: Path) -> None:
     origin = run_git(tried.folder, "remote", "get-url", "origin").strip()
     run_git(tmp_path, "clone", "--quiet", "--depth", "1", origin, "cut")

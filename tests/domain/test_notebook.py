@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
 from domain.sample import generate_month
 from lifecycle.bundle import NOT_SHIPPED
@@ -29,7 +28,6 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.acceptance
 def test_notebook_computes_every_cell_of_the_newest_month(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for month, rows in (("2024-01", 300), ("2024-02", 2000)):
@@ -46,7 +44,6 @@ def test_notebook_computes_every_cell_of_the_newest_month(tmp_path: Path) -> Non
     assert "(tried)" in shares
 
 
-@pytest.mark.acceptance
 def test_notebook_runs_as_a_script_without_data(tmp_path: Path) -> None:
     done = run(tmp_path, str(NOTEBOOK))
 

@@ -29,7 +29,7 @@ run := .venv/bin/python -m$(if $(MODEL), lifecycle.models run '$(MODEL)')
 code := src tests $(wildcard models)
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: help install bundle image serve acceptance rehearse lint audit ci settings format test pipeline data sample model reproduce report lineage bench lock monitor status compare experiment experiments tune tracking explore explain notebook
+.PHONY: help install bundle image serve acceptance drill rehearse lint audit ci settings format test pipeline data sample model reproduce report lineage bench lock monitor status compare experiment experiments tune tracking explore explain notebook
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -112,11 +112,14 @@ format: .venv/installed ## Bring the code into form
 	.venv/bin/ruff check -q --fix $(code) && .venv/bin/ruff format -q $(code)
 
 test: .venv/installed ## Run the tests; those of other models, or with [MODEL=name] of one, after the machinery's
-	$(if $(MODEL),,.venv/bin/python -m pytest -m 'not acceptance' --numprocesses auto --dist loadfile --cov --cov-report=term)
+	$(if $(MODEL),,.venv/bin/python -m pytest -m 'not acceptance and not drill' --numprocesses auto --dist loadfile --cov --cov-report=term)
 	@for tests in $(wildcard models/$(or $(MODEL),*)/tests); do PYTHONPATH="$${tests%tests}src" .venv/bin/python -m pytest "$$tests" || exit 1; done
 
 acceptance: .venv/installed ## Run the long tests: AWS on loopback, an image, fuzzing, a fork; needs Terraform
 	.venv/bin/python -m pytest -m acceptance --numprocesses auto --dist loadfile
+
+drill: .venv/installed ## Run the longest tests: several models, a cluster, an MLflow server, experiments at once
+	.venv/bin/python -m pytest -m drill --numprocesses auto --dist loadfile
 
 rehearse: bundle ## Play good and bad deploys on loopback, or with LOOP=1 drift and retraining; needs Terraform
 	@$(run) rehearsal.$(if $(LOOP),loop,rehearse)

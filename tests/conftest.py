@@ -30,6 +30,8 @@ collect_ignore = ["fork"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Count what needs two trained models, and what tests the world on loopback, among the tests that take long."""
     for item in items:
+        if item.get_closest_marker("drill"):
+            continue
         if "rivals" in getattr(item, "fixturenames", ()) or item.path.parent.name == "rehearsal":
             item.add_marker(pytest.mark.acceptance)
 

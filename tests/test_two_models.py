@@ -17,7 +17,7 @@ from rehearsal import events
 from rehearsal.outcome import Run
 from rehearsal.runner import World, run_workflow
 
-pytestmark = pytest.mark.acceptance
+pytestmark = pytest.mark.drill
 
 REPOSITORY, NAME = "team/models", "second"
 FOLDER = Path("models") / NAME

@@ -222,7 +222,7 @@ def wait_for_ever(_: Sequence[int]) -> Iterator[int]:
     yield 0
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 @pytest.mark.usefixtures("work")
 def test_workers_that_are_all_gone_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "WAIT_SECONDS", 2)
@@ -274,7 +274,7 @@ def test_monitor_says_the_same_on_a_cluster(
     assert there == here
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_prepare_writes_the_same_bytes_on_a_cluster(started: Path, trained: Path) -> None:
     remove(started, PREPARED)
 
@@ -284,7 +284,7 @@ def test_prepare_writes_the_same_bytes_on_a_cluster(started: Path, trained: Path
     assert take_hashes(started, PREPARED) == take_hashes(trained, PREPARED)
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_prepare_writes_the_same_bytes_when_a_worker_is_killed(
     started: Path, trained: Path, workers: LocalCluster
 ) -> None:
@@ -295,7 +295,7 @@ def test_prepare_writes_the_same_bytes_when_a_worker_is_killed(
     assert take_hashes(started, PREPARED) == take_hashes(trained, PREPARED)
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 @pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "a worker killed"])
 def test_evaluate_writes_the_same_bytes_on_a_cluster(
     killed: bool, started: Path, trained: Path, workers: LocalCluster
@@ -312,7 +312,7 @@ def test_evaluate_writes_the_same_bytes_on_a_cluster(
     assert take_hashes(started, EVALUATED) == expected
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_month_that_a_worker_cannot_read_is_told_in_one_line(started: Path) -> None:
     path = max((started / "data").glob("*.parquet"))
     whole = path.read_bytes()
@@ -329,7 +329,7 @@ def test_month_that_a_worker_cannot_read_is_told_in_one_line(started: Path) -> N
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_trial_that_is_fitted_on_a_cluster_has_the_figures_that_it_has_here(started: Path) -> None:
     found = {}
     for where in ("cluster", "here"):

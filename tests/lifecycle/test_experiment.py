@@ -165,7 +165,7 @@ def fixture_tried(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Tr
     return Tried(folder, run_python(folder, "lifecycle.experiment", *arguments, check=False), before)
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_two_at_once_run_in_copies_and_one_that_fails_keeps_no_other_back(tried: Tried) -> None:
     assert tried.done.returncode == 1
     assert "failed: penalty--1.0; why stands above" in tried.done.stderr
@@ -175,7 +175,7 @@ def test_two_at_once_run_in_copies_and_one_that_fails_keeps_no_other_back(tried:
     assert [ref.rpartition("/")[2] for ref in listed.splitlines()] == ["penalty-10.0"]
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_uncommitted_changes_are_told_taken_along_and_stay(tried: Tried) -> None:
     assert read_files(tried.folder) == tried.before
     assert f"Taken along, though not committed: {CODE}\n" in tried.done.stdout
@@ -185,7 +185,7 @@ def test_uncommitted_changes_are_told_taken_along_and_stay(tried: Tried) -> None
     assert run_git(tried.folder, "stash", "list") == ""
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_table_says_what_differs_from_the_champion_and_which_stages_ran(tried: Tried) -> None:
     listed = run_python(tried.folder, "lifecycle.experiment", "list").stdout
 
@@ -196,7 +196,7 @@ def test_table_says_what_differs_from_the_champion_and_which_stages_ran(tried: T
     assert f"train.penalty 5000.0 → 10.0, code ({CODE}); ran train, evaluate in " in said
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_branch_holds_lock_results_and_bytes_in_one_commit(
     tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +218,7 @@ def test_branch_holds_lock_results_and_bytes_in_one_commit(
     assert len(run_git(tried.folder, "worktree", "list").splitlines()) == 1
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_branch_that_cannot_be_made_leaves_nothing(tried: Tried) -> None:
     def attempt(*arguments: str) -> tuple[int, str]:
         done = run_python(tried.folder, "lifecycle.experiment", "branch", *arguments, check=False)
@@ -239,7 +239,7 @@ def test_branch_that_cannot_be_made_leaves_nothing(tried: Tried) -> None:
     assert run_git(tried.folder, "branch", "--list") == branches
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_clone_that_cannot_be_deepened_is_refused_with_the_command(tried: Tried, tmp_path: Path) -> None:
     origin = run_git(tried.folder, "remote", "get-url", "origin").strip()
     run_git(tmp_path, "clone", "--quiet", "--depth", "1", origin, "cut")

@@ -314,7 +314,7 @@ def test_server_that_ends_at_once_is_said() -> None:
             wait_for_server(process, "http://127.0.0.1:9")
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_server_of_make_tracking_is_found_and_leaves_nothing_behind(workspace: Path) -> None:
     change_params(workspace, {"track": {"port": 0}})
     command = [sys.executable, "-m", "lifecycle.track", "serve"]
@@ -476,7 +476,7 @@ class Server:
         self._process.wait()
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_server_shows_the_run_and_follows_the_registry(
     server: "Server", workspace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -546,7 +546,7 @@ def expect_same_predictions(address: str, model: str) -> None:
     np.testing.assert_array_equal(loaded.input_example, rows.X[:5])
 
 
-@pytest.mark.acceptance
+@pytest.mark.drill
 def test_empty_server_is_filled_from_git(
     rivals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

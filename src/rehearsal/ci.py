@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from lifecycle.errors import RefusedError, run
+from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.views.terminal import align_columns
 from rehearsal import events
 from rehearsal.deploying import rehearse_deploy
@@ -244,9 +244,12 @@ def main(argv: list[str] | None = None) -> None:
         rehearse_runner,
         rehearse_deploy,
     )
-    chosen = [
-        scenario for scenario in everything if not named or scenario.__name__.removeprefix("rehearse_") in named
-    ]
+    known = {scenario.__name__.removeprefix("rehearse_"): scenario for scenario in everything}
+    if unknown := [name for name in named if name not in known]:
+        raise MisuseError(f"there is no scenario {unknown[0]!r}; expected some of {', '.join(known)}.")
+    if "merge" in named and "change" not in named:
+        raise MisuseError("merge goes on with what change has made; name both: make ci ONLY='change merge'")
+    chosen = [scenario for name, scenario in known.items() if not named or name in named]
     with tempfile.TemporaryDirectory(prefix="ci-") as folder:
         stage = rehearse(Path(folder), chosen)
     print()

@@ -18,8 +18,14 @@ from lifecycle.serving.journal import PROBE
 # What a file that is cut off, or holds what is no text, makes of a statement.
 DAMAGE = (duckdb.IOException, duckdb.InvalidInputException)
 # A line as one text; no line of JSON holds a control character.
-LINES = """read_csv({files}, columns = {{'line': 'VARCHAR'}}, auto_detect = false, header = false, delim = '\x01',
+LINES = """read_csv([{files}], columns = {{'line': 'VARCHAR'}}, auto_detect = false, header = false, delim = '\x01',
     quote = '', escape = '', comment = '', strict_mode = false, hive_partitioning = false, encoding = '{encoding}')"""
+
+
+def name_lines(paths: Sequence[str], encoding: str) -> str:
+    """Write the lines of some files as a table of a statement, each one as one text."""
+    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    return LINES.format(files=listed, encoding=encoding)
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,7 @@ class Insertion:
         if self.system is not None and not log.filesystem_is_registered("s3"):
             log.register_filesystem(self.system)
         shape = json.dumps(self.structure).replace("'", "''")
-        listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-        lines = LINES.format(files=f"[{listed}]", encoding=encoding)
+        lines = name_lines(paths, encoding)
         log.execute(self.statement.format(structure=shape, lines=lines, probe=PROBE), self.values)
 
 

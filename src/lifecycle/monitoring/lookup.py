@@ -10,7 +10,7 @@ import duckdb
 
 from lifecycle.errors import RefusedError
 from lifecycle.monitoring.files import list_files
-from lifecycle.monitoring.insertion import DAMAGE, LINES
+from lifecycle.monitoring.insertion import DAMAGE, name_lines
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,7 @@ def find_predictions(address: str, request_id: str) -> list[dict[str, Any]]:
             database.register_filesystem(files.system)
 
         def search(paths: Sequence[str], encoding: str) -> list[str]:
-            listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-            lines = LINES.format(files=f"[{listed}]", encoding=encoding)
+            lines = name_lines(paths, encoding)
             found = database.execute(f"select line from {lines} where contains(line, ?)", [json.dumps(request_id)])
             return [line for (line,) in found.fetchall()]
 

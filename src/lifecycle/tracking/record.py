@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from lifecycle.comparison.changes import flatten
 from lifecycle.errors import RefusedError
 from lifecycle.lineage import find_pull, merge_params
 from lifecycle.paths import DATA, METRICS, MODEL, ONNX, OUT, PLOTS, TEST, VERDICT
@@ -75,11 +76,7 @@ class Record:  # pylint: disable=too-many-instance-attributes
 
     def list_params(self) -> dict[str, str]:
         """List the parameters that the stages ran with, as texts under dotted names."""
-        flat: dict[str, str] = {}
-        for key, value in self.params.items():
-            for name, part in value.items() if isinstance(value, dict) else [("", value)]:
-                flat[f"{key}.{name}".rstrip(".")] = part if isinstance(part, str) else json.dumps(part)
-        return flat
+        return flatten(self.params)
 
     def list_facts(self) -> dict[str, str]:
         """List what says where the run comes from, as texts; what is not known is left out."""

@@ -20,13 +20,13 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from lifecycle.cluster import map_tasks
 from lifecycle.data.contract import read_contract
 from lifecycle.data.profile import Profile, profile_values
-from lifecycle.data.rows import Rows, Sample, read_rows
+from lifecycle.data.rows import Rows, read_rows, read_train
 from lifecycle.errors import RefusedError, run
 from lifecycle.importance import measure_importance
 from lifecycle.metric_names import choose_unit
 from lifecycle.metrics import Metric, Predictions, bootstrap_metrics, load_metrics
 from lifecycle.params import EvaluateParams, Params, read_params
-from lifecycle.paths import CARD, CROSS_VALIDATION, ENVIRONMENT, METRICS, ONNX, PLOTS, PROFILE, ROWS, TEST, TRAIN
+from lifecycle.paths import CARD, CROSS_VALIDATION, ENVIRONMENT, METRICS, ONNX, PLOTS, PROFILE, ROWS, TEST
 from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.seam import Columns
 from lifecycle.views.card import Facts, write_card
@@ -235,7 +235,7 @@ def main(_argv: list[str] | None = None) -> None:
     model = ONNX.read_bytes()
     batches = map_tasks(partial(predict_batches, model, test.X), range(0, len(test.y), BATCH_ROWS))
     made = check_predictions(Predictions(test.y, np.concatenate(list(batches)), predictor.classes))
-    train = read_rows(TRAIN, Sample(params.train.max_rows, params.train.seed))
+    train = read_train(params.train)
     baseline = predict_baseline(train, test, predictor.classes)
     measured = measure_metrics(metrics, made, baseline, params.evaluate)
     for name, figures in measured.items():

@@ -12,11 +12,11 @@ from sklearn.base import clone, is_classifier
 from sklearn.model_selection import TimeSeriesSplit
 from threadpoolctl import threadpool_limits
 
-from lifecycle.data.rows import Rows, Sample, read_rows
+from lifecycle.data.rows import Rows, read_train
 from lifecycle.errors import ParityError, run
 from lifecycle.metrics import Metric, Predictions, load_metrics
 from lifecycle.params import TrainParams, read_params
-from lifecycle.paths import CROSS_VALIDATION, MODEL, ONNX, TRAIN
+from lifecycle.paths import CROSS_VALIDATION, MODEL, ONNX
 from lifecycle.predictor import METADATA, Predictor
 from lifecycle.views.numbers import round_figure
 
@@ -177,7 +177,7 @@ def main(_argv: list[str] | None = None) -> None:
     """Train on out/train."""
     params = read_params()
     domain = params.load_domain()
-    rows = read_rows(TRAIN, Sample(params.train.max_rows, params.train.seed))
+    rows = read_train(params.train)
     metrics = load_metrics(params.evaluate.metrics, domain)
     model = domain.build_model(rows.features, params.train.hyperparameters, params.train.seed)
     folds = []

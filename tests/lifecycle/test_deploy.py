@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from conftest import change_params, commit_all, run_python
 from test_serve import make_event
+from waiting import wait_for
 
 import lifecycle.bundle
 from lifecycle.delivery.answers import KnownAnswers, read_answers
@@ -234,8 +235,7 @@ def test_rollback_by_a_person_ends_a_deploy_that_bakes(cloud: Cloud, service: Se
     patient = PARAMS.model_copy(update={"bake_seconds": 60.0})
     with send_traffic(cloud, service), ThreadPoolExecutor(1) as pool:
         baking = pool.submit(deploy, service, build(tmp_path, "v1.6.0"), ANSWERS, patient)
-        while not service.read_alias().weights:
-            time.sleep(0.05)
+        wait_for(lambda: service.read_alias().weights)
         assert service.roll_back() == "1"
         with pytest.raises(RefusedError, match="share of 2 was taken away"):
             baking.result(timeout=30)

@@ -9,10 +9,8 @@ import math
 import os
 import subprocess
 import sys
-import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -25,6 +23,7 @@ from fuzz_checks import LEAKS
 from fuzzing import CANARY, CONTEXTS, draw_events
 from hypothesis import HealthCheck, given, settings
 from test_serve import ROW, make_regression, serve_folder
+from waiting import wait_for
 
 from lifecycle import serve
 from lifecycle.data.contract import read_contract
@@ -38,7 +37,6 @@ EVENTS, REQUESTS = 9000, 1000
 EXAMPLES = 900
 # Every so many events are kept, and sent again while the memory is watched.
 KEPT = 10
-WAIT_SECONDS = 10
 GROWTH_BYTES, SERVER_GROWTH_BYTES = 100_000, 64_000_000
 STATUSES = {200, 400, 404, 405}
 LINES = {
@@ -164,11 +162,3 @@ def run_schemathesis(address: str, folder: Path) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def wait_for(happens: Callable[[], bool]) -> None:
-    """Wait until something happens that takes a moment."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

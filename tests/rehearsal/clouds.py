@@ -2,9 +2,8 @@
 
 import io
 import json
-import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
@@ -82,11 +81,3 @@ def invoke(client: Any, name: str, qualifier: str = "$LATEST", **event: Any) -> 
     """Invoke a function, and give the answer and its payload."""
     answer = client.invoke(FunctionName=name, Qualifier=qualifier, Payload=json.dumps(event))
     return answer, json.loads(answer["Payload"].read())
-
-
-def wait_for(find: Callable[[], Any], seconds: float = 10) -> Any:
-    """Wait until something is found, and give it, or what was found last."""
-    end = time.monotonic() + seconds
-    while not (found := find()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return found

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from moto.cloudwatch.models import Alarm
+from waiting import wait_for
 
 from rehearsal.cloud.alarms import decide_state
 from rehearsal.cloud.monitoring import Delivery
 from rehearsal.cloud.server import Cloud, serve_cloud
-from tests.rehearsal.clouds import create_function, invoke, make_client, wait_for
+from tests.rehearsal.clouds import create_function, invoke, make_client
 
 METRIC_LINE = {
     "_aws": {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from waiting import wait_for
 
 from lifecycle.data.months import is_sample
 from lifecycle.errors import MisuseError
@@ -21,7 +22,7 @@ from rehearsal.commands import BY_HAND, DEPLOYING, MONITORING, RETRAINING, stand
 from rehearsal.life.callers import ROWS, Callers
 from rehearsal.life.months import Months, unmark
 from rehearsal.life.turns import Turn, format_turns, is_surely_better, read_turn
-from tests.rehearsal.clouds import create_function, make_client, wait_for
+from tests.rehearsal.clouds import create_function, make_client
 
 ROOT = Path(__file__).parents[2]
 TURN = Turn("retrained", "v1.10.0", 1234, 12345, 12.345, 12.123, 12.456, 12.345, "degraded")

@@ -8,11 +8,11 @@ import numpy as np
 
 from lifecycle.comparison.champion import predict_champion
 from lifecycle.comparison.paired import Pair
-from lifecycle.data.rows import Sample, read_rows
+from lifecycle.data.rows import read_rows, read_train
 from lifecycle.evaluate import predict_baseline, predict_rows
 from lifecycle.metrics import Metric, load_metrics
 from lifecycle.params import Params
-from lifecycle.paths import ONNX, TEST, TRAIN
+from lifecycle.paths import ONNX, TEST
 from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.registry import Champion
 from lifecycle.seam import Columns
@@ -74,9 +74,7 @@ def gather_evidence(champion: Champion | None, params: Params) -> tuple[list[Met
     if champion:
         former = predict_champion(champion, test, TEST, params.domain)
     else:
-        former = predict_baseline(
-            read_rows(TRAIN, Sample(params.train.max_rows, params.train.seed)), test, predictor.classes
-        )
+        former = predict_baseline(read_train(params.train), test, predictor.classes)
     evidence = Evidence(
         pair=Pair(made, former),
         champion_is_baseline=champion is None,

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from lifecycle.errors import MisuseError
+from lifecycle.params import TrainParams
+from lifecycle.paths import TRAIN
 from lifecycle.seam import Columns
 
 
@@ -68,6 +70,11 @@ def read_rows(folder: Path, sample: Sample | None = None) -> Rows:
         time=time[order],
         columns={name: values[order] for name, values in _read_struct(table, "columns").items()},
     )
+
+
+def read_train(params: TrainParams) -> Rows:
+    """Read the training set: of more rows than ``max_rows`` the same sample, whoever asks."""
+    return read_rows(TRAIN, Sample(params.max_rows, params.seed))
 
 
 def _map_file(path: Path) -> Iterator[pa.RecordBatch]:

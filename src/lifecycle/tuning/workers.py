@@ -17,10 +17,9 @@ from sklearn.model_selection import TimeSeriesSplit
 from threadpoolctl import threadpool_limits
 
 from lifecycle.cluster import is_distributed, open_cluster
-from lifecycle.data.rows import Rows, Sample, read_rows
+from lifecycle.data.rows import Rows, read_train
 from lifecycle.metrics import Metric, Predictions, load_metrics
 from lifecycle.params import Params, read_params
-from lifecycle.paths import TRAIN
 from lifecycle.seam import Domain
 from lifecycle.train import fit_model, predict_fitted
 from lifecycle.tuning.space import Values
@@ -77,7 +76,7 @@ def load_setting() -> Setting:
         params,
         domain,
         load_metrics(params.evaluate.metrics, domain)[0],
-        read_rows(TRAIN, Sample(params.train.max_rows, params.train.seed)),
+        read_train(params.train),
     )
 
 

@@ -34,6 +34,7 @@ NEEDS = {
     r"actions/deploy-pages@": {"id-token": "write", "pages": "write"},
     r"aws-actions/configure-aws-credentials@": {"id-token": "write"},
     r"-m lifecycle\.github\.comment": {"actions": "read", "checks": "write", "pull-requests": "write"},
+    r"-m lifecycle\.github\.comparison keep": {"actions": "write", "contents": "write"},
     r"-m lifecycle\.github\.experiment propose": {"actions": "write", "contents": "write", "pull-requests": "write"},
     r"-m lifecycle\.github\.history": {"actions": "read"},
     r"-m lifecycle\.github\.results commit": {"actions": "write", "contents": "write"},

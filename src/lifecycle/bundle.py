@@ -17,7 +17,7 @@ from lifecycle.params import read_params
 from lifecycle.paths import BUNDLE, BUNDLE_FACTS, BUNDLE_MATERIALS, CHALLENGER, CHAMPION, ONNX
 from lifecycle.repository import LOCK, find_hash, read_lock
 from lifecycle.serving.archive import compile_modules, hash_tree, write_archive
-from lifecycle.serving.contenders import describe_challenge
+from lifecycle.serving.contenders import choose_challenger, describe_challenge
 from lifecycle.serving.manifest import describe_model, hash_bytes
 from lifecycle.serving.packages import Package, drop_unused, install_packages
 from lifecycle.serving.sbom import describe_materials
@@ -146,11 +146,12 @@ def fill_folder(folder: Path, manifest: dict[str, Any], models: Sequence[Path]) 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the bundle, what it is and its bill of materials; print path, size and hash."""
     parser = argparse.ArgumentParser(prog="python -m lifecycle.bundle", description=main.__doc__)
-    parser.add_argument("--challenger", metavar="VERSION", help="pack the champion, and this version beside it")
-    facts, materials = build_bundle(BUNDLE, parser.parse_args(argv).challenger)
+    parser.add_argument("--challenger", metavar="VERSION", help="serves beside the champion, whatever deploy says")
+    challenger = parser.parse_args(argv).challenger or choose_challenger(read_params())
+    facts, materials = build_bundle(BUNDLE, challenger)
     for path, content in ((BUNDLE_FACTS, facts), (BUNDLE_MATERIALS, materials)):
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    append_to("GITHUB_OUTPUT", f"sha256={facts['sha256']}\n")
+    append_to("GITHUB_OUTPUT", f"sha256={facts['sha256']}\nchallenger={challenger or ''}\n")
     sizes = f"{facts['size_bytes'] / 1e6:.1f} MB ({facts['unzipped_bytes'] / 1e6:.1f} MB unzipped)"
     beside = f" with the challenger {facts['challenger']}" if facts["challenger"] else ""
     print(f"{facts['path']}  {facts['name']} {facts['version']}{beside}  {sizes}\nsha256 {facts['sha256']}")

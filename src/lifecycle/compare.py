@@ -14,20 +14,18 @@ from typing import Any
 
 import pandas as pd
 
-from lifecycle.comparison.pairs import Losses, measure_losses, read_pairs
-from lifecycle.comparison.record import NOTES, describe_decision, read_decisions, write_decision
+from lifecycle.comparison.pairs import MODES, Losses, measure_losses, read_pairs
+from lifecycle.comparison.record import NOTES, describe_decision, find_same, read_decisions, write_decision
 from lifecycle.comparison.sequential import CONTINUE, Decision, Rule, compare_paired, compare_split
 from lifecycle.deploy import read_target
 from lifecycle.errors import MisuseError, run
+from lifecycle.github.runner import append_to
 from lifecycle.monitoring.files import add_addresses, find_addresses
 from lifecycle.monitoring.log import Window, count_left_out, open_log
 from lifecycle.params import Params, read_params
 from lifecycle.paths import DECISION
-from lifecycle.registry import Version, list_versions
+from lifecycle.registry import PRODUCTION, Version, list_versions
 from lifecycle.views.numbers import format_number, round_figure
-
-# A comparison goes on for as long as it takes.
-BEGINNING = datetime(1970, 1, 1)
 
 
 def decide(losses: Losses, rule: Rule) -> Decision:
@@ -111,14 +109,29 @@ def keep_decision(record: dict[str, Any]) -> tuple[dict[str, Any], str]:
     version = _find_version(record)
     if version is None:
         return record, f"{record['challenger']['version']} is no registered version: kept in {DECISION} alone."
-    same = ("mode", "champion", "challenger")
-    for known in read_decisions(record["name"], version.commit):
-        if all(known[key] == record[key] for key in same):
-            return known, "This decision stands already; nothing changed."
+    if known := find_same(record, version.commit):
+        return known, "This decision stands already; nothing changed."
     if record["decision"] == CONTINUE:
         return record, "Nothing is decided yet; look again when more labels have come."
     write_decision(version.commit, record)
     return record, f"Wrote a note on commit {version.commit[:7]}. To share it: git push origin {NOTES}"
+
+
+def find_waiting(params: Params) -> Version | None:
+    """Find the version that serves beside the champion and waits for a decision, by what the registry says.
+
+    Returns
+    -------
+    Version or None
+        The newest one, if it is not in production and no decision against the one in production stands; None also
+        where new versions do not serve beside the champion first.
+    """
+    versions = [version for version in list_versions(params.registry.name) if not version.retired]
+    champion = next((version for version in versions if PRODUCTION in version.stages), None)
+    if not params.deploy.challenge or champion in (None, versions[0]):
+        return None
+    decided = read_decisions(params.registry.name, versions[0].commit)
+    return None if any(one["champion"]["version"] == champion.name for one in decided) else versions[0]
 
 
 def _find_version(record: dict[str, Any]) -> Version | None:
@@ -136,21 +149,53 @@ def format_record(record: dict[str, Any]) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Decide between champion and challenger; write out/decision.json, and a note once it is decided."""
-    parser = argparse.ArgumentParser(prog="python -m lifecycle.compare", description=main.__doc__)
-    add_addresses(parser)
-    given = parser.parse_args(argv)
-    target = read_target(given.target) if given.target else {}
-    addresses, params = find_addresses(given.predictions, given.labels, target), read_params()
-    window = Window(BEGINNING, datetime.now(UTC).replace(tzinfo=None))
+def record_decision(addresses: tuple[str, str], params: Params, waiting: Version | None) -> str:
+    """Read the log, decide, and keep the decision next to the version and in out/decision.json.
+
+    Parameters
+    ----------
+    addresses : tuple of str and str
+        Of predictions and labels.
+    params : Params
+    waiting : Version or None
+        The challenger, of which the log may hold nothing yet; by default the newest one of the log.
+
+    Returns
+    -------
+    str
+        The outcome.
+    """
+    # A comparison goes on for as long as it takes.
+    since = datetime.fromisoformat(waiting.date).astimezone(UTC) if waiting else datetime(1970, 1, 1, tzinfo=UTC)
+    window = Window(since.replace(tzinfo=None), datetime.now(UTC).replace(tzinfo=None))
     with open_log(*addresses, window, [], params) as log:
         rows, left_out = read_pairs(log), count_left_out(log)
+    if waiting and not (rows["variant"].isin(MODES) & (rows["model_version"] == waiting.name)).any():
+        print(f"compare: {waiting.name} waits; the log holds no prediction of it yet.")
+        return CONTINUE
     record = compare(rows, params)
     record, kept = keep_decision({**record, "left_out": {**left_out, **record["left_out"]}})
     DECISION.parent.mkdir(exist_ok=True)
     DECISION.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"{format_record(record)}\n{kept}")
+    return str(record["decision"])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Decide between champion and challenger; write out/decision.json, and a note once it is decided."""
+    parser = argparse.ArgumentParser(prog="python -m lifecycle.compare", description=main.__doc__)
+    add_addresses(parser)
+    parser.add_argument("--waiting", action="store_true", help="only if a registered version waits for its decision")
+    given, params = parser.parse_args(argv), read_params()
+    target = read_target(given.target) if given.target else {}
+    addresses = find_addresses(given.predictions, given.labels, target)
+    waiting = find_waiting(params) if given.waiting else None
+    if given.waiting and waiting is None:
+        print("compare: no version waits for a decision.")
+        return
+    decision = record_decision(addresses, params, waiting)
+    if decision != CONTINUE:
+        append_to("GITHUB_OUTPUT", f"decision={decision}\n")
 
 
 if __name__ == "__main__":

@@ -101,6 +101,7 @@ class InfraParams(Section):
 class DeployParams(Section):
     """How a new version proves itself in front of callers."""
 
+    challenge: bool
     canary_weight: Share
     bake_seconds: float = Field(ge=0)
     poll_seconds: float = Field(gt=0)

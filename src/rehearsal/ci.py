@@ -24,6 +24,7 @@ from rehearsal.deploying import rehearse_deploy
 from rehearsal.experimenting import rehearse_experiment
 from rehearsal.github import Repository, serve_github
 from rehearsal.machines import rehearse_runner
+from rehearsal.monitoring import rehearse_monitor
 from rehearsal.remote import Remote, make_remote
 from rehearsal.retraining import rehearse_retrain
 from rehearsal.stage import Stage
@@ -243,6 +244,7 @@ def main(argv: list[str] | None = None) -> None:
         rehearse_retrain,
         rehearse_runner,
         rehearse_deploy,
+        rehearse_monitor,
     )
     known = {scenario.__name__.removeprefix("rehearse_"): scenario for scenario in everything}
     if unknown := [name for name in named if name not in known]:

@@ -14,7 +14,7 @@ from rehearsal.remote import Remote
 # Also where a workflow plays the loop, its commands are no steps of that workflow.
 NO_STEP = {"GITHUB_OUTPUT": "", "GITHUB_STEP_SUMMARY": ""}
 # Where commands stand.
-BY_HAND, DEPLOYING, MONITORING, RETRAINING = "by hand", "deploy.yml", "monitor.yml", "retrain.yml"
+DEPLOYING, MONITORING, RETRAINING = "deploy.yml", "monitor.yml", "retrain.yml"
 
 
 @dataclass
@@ -74,8 +74,6 @@ class Loop:
 
 def stands_in(folder: Path, where: str, command: Sequence[str]) -> bool:
     """Tell whether a workflow, its own action or a make target calls a module by its name and first argument."""
-    paths = [folder / "Makefile"]
-    if where != BY_HAND:
-        paths += [folder / ".github/workflows" / where, folder / ".github/actions/deploy/action.yml"]
+    paths = [folder / "Makefile", folder / ".github/workflows" / where, folder / ".github/actions/deploy/action.yml"]
     words = " ".join(word for word in command[:2] if not word.startswith("-"))
     return any(words in path.read_text(encoding="utf-8") for path in paths)

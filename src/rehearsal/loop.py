@@ -27,7 +27,7 @@ from lifecycle.params import read_params
 from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 from rehearsal import github
 from rehearsal.cloud.server import Cloud, serve_cloud
-from rehearsal.commands import BY_HAND, DEPLOYING, MONITORING, RETRAINING, Loop
+from rehearsal.commands import DEPLOYING, MONITORING, RETRAINING, Loop
 from rehearsal.life.callers import Callers
 from rehearsal.life.environment import CALLER, DEPLOY, MONITOR, open_client
 from rehearsal.life.model import Repository, settle
@@ -144,22 +144,26 @@ def play_shadow(loop: Loop) -> None:
     loop.call(DEPLOYING, "dvc", "pull", "out/model.onnx")
     loop.call(DEPLOYING, "lifecycle.reproduce", "--prepare")
     loop.say(loop.call(DEPLOYING, "lifecycle.gate").strip().splitlines()[-1].strip())
-    loop.call(BY_HAND, "lifecycle.bundle", "--challenger", RETRAINED)
+    loop.call(DEPLOYING, "lifecycle.github.comparison", "fetch")
+    loop.call(DEPLOYING, "lifecycle.bundle")
     deploy(loop, f"{FIRST} with {RETRAINED}")
     requests, since = live(loop, IN_SHADOW)
     report = watch(loop, since)
-    loop.call(BY_HAND, "lifecycle.compare", "--target", str(TARGET), keys=MONITOR)
+    loop.call(MONITORING, "lifecycle.compare", "--waiting", "--target", str(TARGET), keys=MONITOR)
     record = json.loads((loop.folder / "out/decision.json").read_text(encoding="utf-8"))
     loop.say(f"{record['decision']} after {record['requests']} requests; left out: {record['left_out']}")
     loop.turns += [read_turn(report, "shadow", requests, FIRST)]
     loop.turns += [read_turn(report, "shadow", requests, RETRAINED, record["decision"])]
     loop.expect(report["verdict"] == "degraded", f"beside the shadow the verdict is {report['verdict']}")
     loop.expect(record["decision"] == "promote", f"the labels decide {record['decision']} instead of promote")
+    loop.say(loop.call(MONITORING, "lifecycle.github.comparison", "keep", "out/decision.json").strip())
+    loop.expect(loop.github.dispatches[-1]["workflow"] == DEPLOYING, "the decision started no deploy")
 
 
 def play_promotion(loop: Loop) -> None:
     """The retrained model is promoted, and the error has fallen."""
     loop.world.timeline.begin("The retrained model takes over")
+    loop.call(DEPLOYING, "lifecycle.github.comparison", "fetch")
     loop.call(DEPLOYING, "lifecycle.bundle")
     deploy(loop, RETRAINED)
     loop.say(loop.call(DEPLOYING, "lifecycle.github.versions", "promote", RETRAINED).strip())

@@ -103,6 +103,7 @@ PARAMS: dict[str, Any] = {
     "serve": {"mode": "shadow", "budget_ms": 1000.0, "share": 0.3, "key": "x-key", "salt": "a"},
     "compare": {"alpha": 0.05, "min_requests": 20, "max_requests": 400, "min_gain": 0.0},
     "deploy": {
+        "challenge": False,
         "canary_weight": 0.2,
         "bake_seconds": 2,
         "poll_seconds": 0.2,

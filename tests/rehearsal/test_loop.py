@@ -18,7 +18,7 @@ from lifecycle.params import Params, read_params
 from lifecycle.sample import mark_sample
 from rehearsal.cloud.monitoring import Delivery
 from rehearsal.cloud.server import Cloud, serve_cloud
-from rehearsal.commands import BY_HAND, DEPLOYING, MONITORING, RETRAINING, stands_in
+from rehearsal.commands import DEPLOYING, MONITORING, RETRAINING, stands_in
 from rehearsal.life.callers import ROWS, Callers
 from rehearsal.life.months import Months, unmark
 from rehearsal.life.turns import Turn, format_turns, is_surely_better, read_turn
@@ -134,8 +134,8 @@ def read_lines(store: Any, kind: str) -> list[dict[str, Any]]:
         (RETRAINING, ("dvc", "push"), True),
         (DEPLOYING, ("lifecycle.deploy", "--target", "elsewhere"), True),
         (DEPLOYING, ("lifecycle.github.versions", "promote", "v1.0.0"), True),
-        (BY_HAND, ("lifecycle.compare", "--target", "elsewhere"), True),
-        (BY_HAND, ("lifecycle.retrain",), False),
+        (MONITORING, ("lifecycle.compare", "--waiting"), True),
+        (MONITORING, ("lifecycle.retrain",), False),
         (MONITORING, ("lifecycle.github.issue", "hide"), False),
     ],
 )

@@ -34,6 +34,13 @@ def read_decisions(name: str, commit: str) -> list[dict[str, Any]]:
     return records
 
 
+def find_same(record: dict[str, Any], commit: str) -> dict[str, Any] | None:
+    """Find the decision on a version that stands already: between the same models, in the same mode."""
+    same = ("mode", "champion", "challenger")
+    known = read_decisions(record["name"], commit)
+    return next((one for one in known if all(one[key] == record[key] for key in same)), None)
+
+
 def write_decision(commit: str, record: dict[str, Any]) -> None:
     """Add a decision to a commit's note.
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lifecycle.comparison.record import describe_decision, read_decisions
+from lifecycle.comparison.sequential import PROMOTE
 from lifecycle.errors import RefusedError
 from lifecycle.params import Params
 from lifecycle.paths import CHALLENGER, CHAMPION, DATA, ENVIRONMENT, METRICS, ONNX
@@ -11,6 +13,47 @@ from lifecycle.predictor import load_predictor
 from lifecycle.registry import PRODUCTION, Version, list_versions, require_version
 from lifecycle.repository import LOCK, fetch_at, find_hash, is_unchanged_since, read_at, read_lock, require_revision
 from lifecycle.serving.manifest import LIBRARIES, describe_file, hash_bytes, is_changed
+
+
+def choose_challenger(params: Params) -> str | None:
+    """Choose the version that first serves beside the champion: this commit's own, where the policy says so.
+
+    Returns
+    -------
+    str or None
+        None where the working folder's model takes over by a canary: because ``deploy.challenge`` is off, there is no
+        champion, the model is the champion's, the code of the task is another one, or the decision is for it.
+
+    Raises
+    ------
+    RefusedError
+        If the decision is against it.
+    """
+    if not params.deploy.challenge:
+        return None
+    name, head = params.registry.name, require_revision("HEAD")
+    versions = list_versions(name)
+    champion = next((version for version in versions if PRODUCTION in version.stages), None)
+    own = next((version for version in versions if version.commit == head), None)
+    if champion is None or own is None or _find_model(champion) == _find_model(own):
+        return None
+    for decided in reversed(read_decisions(name, own.commit)):
+        if decided["champion"]["version"] == champion.name:
+            if decided["decision"] == PROMOTE:
+                return None
+            raise RefusedError(
+                f"{own.name} is not to replace the champion ({describe_decision(decided)}). "
+                "Revert the merge that brought it, or merge a better model."
+            )
+    if not is_unchanged_since(champion.commit, f"src/{params.domain}"):
+        print(f"{own.name} and the champion {champion.name} have other code of the task: a canary compares them.")
+        return None
+    return own.name
+
+
+def _find_model(version: Version) -> str | None:
+    """Find the hash of a version's model."""
+    return find_hash(read_lock(version.commit), str(ONNX))
 
 
 def describe_challenge(params: Params, challenger: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ HASTE = {
 # Beside HASTE: two shifted months are enough to learn from, and a shadow on a busy machine may take its time.
 LOOP_HASTE: dict[str, dict[str, Any]] = {
     **HASTE,
-    "deploy": {**HASTE["deploy"], "bake_seconds": 3.0},
+    "deploy": {**HASTE["deploy"], "bake_seconds": 3.0, "challenge": True},
     "prepare": {"train_months": 2},
     "serve": {"budget_ms": 1000},
     "retire": {"keep": 1},

@@ -135,7 +135,8 @@ tune: .venv/installed ## Search for better hyperparameters: TRIALS=40 or BUDGET=
 	@$(run) lifecycle.tune $(if $(TRIALS),--trials '$(TRIALS)') $(if $(BUDGET),--budget '$(BUDGET)') $(if $(BRANCH),--branch '$(BRANCH)')
 
 bench: .venv/installed ## Measure speed and error against yardsticks: [SOURCE=folder of real months]
-	@$(run) dvc pull -q out/model.onnx out/model.joblib && $(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')
+	@$(run) dvc pull -q out/model.onnx out/model.joblib && $(run) lifecycle.reproduce --prepare
+	@$(run) tests.bench $(if $(SOURCE),--source '$(SOURCE)')
 
 lock: .venv/installed ## Resolve pyproject.toml into requirements.lock anew
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade -o requirements.lock pyproject.toml

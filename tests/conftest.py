@@ -8,12 +8,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import yaml
 from filelock import FileLock
 from readings import write_params
+
+from lifecycle.errors import run
 
 ROOT = Path(__file__).parents[1]
 FORK = Path(__file__).parent / "fork"
@@ -60,6 +65,23 @@ def run_command(folder: Path, *command: str, check: bool = True) -> subprocess.C
 def run_python(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a Python module in a folder, as its Makefile would."""
     return run_command(folder, sys.executable, "-m", *arguments, check=check)
+
+
+def run_here(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of this project as `run_python` does, in this process, which has loaded the libraries already."""
+    said, complained = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder / "src"))
+        patch.setattr(sys, "argv", [module, *arguments])
+        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+            patch.delitem(sys.modules, name)
+        with pytest.raises(SystemExit) as ended:
+            run(import_module(module).main)
+        # The next folder has a domain of its own under the same name.
+        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+            del sys.modules[name]
+    return subprocess.CompletedProcess([module, *arguments], ended.value.code, said.getvalue(), complained.getvalue())
 
 
 def run_git(folder: Path, *arguments: str) -> str:

@@ -16,7 +16,7 @@ from lifecycle.paths import OUT
 from tests.bench.clustering import measure_cluster
 from tests.bench.exploring import measure_explore
 from tests.bench.line import Line
-from tests.bench.monitoring import measure_monitor
+from tests.bench.monitoring import measure_monitor, measure_months
 from tests.bench.predicting import measure_prediction, measure_start
 from tests.bench.preparing import measure_memory, measure_speed
 from tests.bench.reviewing import measure_review
@@ -42,6 +42,8 @@ def measure_all(source: Path | None, params: Params) -> Iterator[Line]:
             yield from measure_serving(Path(folder), params)
     if yardsticks and source:
         yield from yardsticks.measure_errors(source, params)
+        with tempfile.TemporaryDirectory() as folder:
+            yield from measure_months(Path(folder), source, yardsticks.TRAINED, yardsticks.WATCHED)
     with tempfile.TemporaryDirectory(dir=OUT) as folder:
         work = Path.cwd()
         os.chdir(folder)

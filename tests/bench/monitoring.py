@@ -1,18 +1,24 @@
-"""How fast the monitor reads a log, and how much memory that takes."""
+"""How fast the monitor reads a log, how much memory that takes, and what it says of real months."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.json as pj
 
-from lifecycle.params import Params
+from lifecycle.data.months import file_name
+from lifecycle.params import Params, read_params
+from lifecycle.paths import ONNX
+from lifecycle.predictor import load_predictor
 from lifecycle.repository import require_revision
+from rehearsal.life.model import Repository
+from rehearsal.remote import make_remote
 from rehearsal.replay import ask, read_month
 from tests.bench.line import Line
 from tests.bench.preparing import measure_seconds, write_month
@@ -93,3 +99,33 @@ def measure_monitor(params: Params) -> Iterator[Line]:
     yield Line("monitor: peak memory, MB", peak_mb, ceiling=700, note=note)
     note = f"{LINES / seconds / 1e3:.0f} thousand lines/s; pyarrow merely reads {LINES / merely / 1e3:.0f} thousand/s"
     yield Line("monitor: speed, of pyarrow merely reading the lines", merely / seconds, note=note)
+
+
+def measure_months(folder: Path, source: Path, trained: Sequence[str], watched: Sequence[str]) -> Iterator[Line]:
+    """Train on real months, replay later ones, and hold the monitor's error against that from the file itself."""
+    repository, params = Repository(make_remote(Path.cwd(), folder).clone), read_params()
+    repository.must_run("lifecycle.pull")
+    repository.must_run("lifecycle.ingest", "--months", ",".join(trained), "--source", str(source))
+    repository.must_run("lifecycle.reproduce")
+    # Each log holds one month, whose rows say themselves when they were asked; then come the labels.
+    repository.commit({"monitor": {"window_days": 40, "max_silence_hours": 72}}, "Train on real months")
+    predictor, domain = load_predictor(repository.folder / ONNX), params.load_domain()
+    for month in watched:
+        path, log = source / file_name(params.ingest.source).format(month=month), folder / month
+        replay = read_month(path, domain)
+        features = domain.compute_features(replay.columns)
+        X = np.column_stack(list(features.values())).astype(np.float32)
+        direct = float(np.sqrt(np.mean((predictor.predict(X) - replay.target.astype(np.float32)) ** 2)))
+        repository.must_run("rehearsal.replay", str(path), str(log))
+        # Two days after the last request all labels are there.
+        until = str(np.datetime_as_string(replay.time[-1] + np.timedelta64(2, "D"), unit="s"))
+        addresses = (f"--predictions={log / 'predictions'}", f"--labels={log / 'labels'}")
+        repository.must_run("lifecycle.monitor", *addresses, "--until", until)
+        report = json.loads((repository.folder / "out/monitor.json").read_text(encoding="utf-8"))
+        (judged,) = [version for version in report["versions"] if version["judged"]]
+        live = judged["metrics"][report["metric"]]
+        drifted = [drift["name"] for drift in report["drift"] if drift["drifted"]]
+        note = f"{report['verdict']}: {live['value']:.4g}, from the file {direct:.4g}, tested {live['tested']:.4g}"
+        note = f"{note}; {len(X):,} rows; drift of {', '.join(drifted) or 'nothing'}"
+        what = f"monitor: error on {month} after {trained[-1]}, off that from the file"
+        yield Line(what, abs(live["value"] / direct - 1), ceiling=1e-4, note=note)

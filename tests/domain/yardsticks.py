@@ -24,6 +24,8 @@ PUBLISHED = (
     ("2021-01", 73_908, "2021-02", 61_921, 6.3040, 5.38),
     ("2023-01", 65_946, "2023-02", 62_574, 5.1993, 4.31),
 )
+# Months to train and test on, and months that come later, each from another year: what does the monitor say of them?
+TRAINED, WATCHED = ("2021-01", "2021-02"), ("2022-01", "2023-01", "2025-01")
 
 
 def prepare_slowly(path: Path) -> object:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PACKAGE, replace_text, run_git, run_python
+from conftest import PACKAGE, replace_text, run_git, run_here, run_python
 from test_serve import make_event, read_sent
 
 from lifecycle.bundle import HANDLER
@@ -254,11 +254,11 @@ def test_bill_of_materials_names_what_is_in_the_bundle(bundle: Bundle) -> None:
 
 
 def test_version_is_the_registered_one_until_something_changes(workspace: Path) -> None:
-    run_python(workspace, "lifecycle.registry", "register")
+    run_here(workspace, "lifecycle.registry", "register")
     (workspace / VERDICT).write_text('{"outcome": "pass", "champion": "x", "reasons": [], "figures": {"a": 1}}')
-    registered = json.loads(run_python(workspace, "lifecycle.serving.manifest").stdout)
+    registered = json.loads(run_here(workspace, "lifecycle.serving.manifest").stdout)
     replace_text(workspace / "src" / PACKAGE / "features.py", "float32", "float64")
-    changed = json.loads(run_python(workspace, "lifecycle.serving.manifest").stdout)
+    changed = json.loads(run_here(workspace, "lifecycle.serving.manifest").stdout)
 
     assert (registered["version"], registered["changed"]) == ("v1.0.0", False)
     assert registered["verdict"] == {"outcome": "pass", "champion": "x", "reasons": []}
@@ -269,7 +269,7 @@ def test_model_that_the_lock_does_not_name_is_refused(workspace: Path) -> None:
     with (workspace / ONNX).open("ab") as file:
         file.write(b" ")
 
-    done = run_python(workspace, "lifecycle.bundle", check=False)
+    done = run_here(workspace, "lifecycle.bundle")
 
     assert done.returncode == 1 and not (workspace / BUNDLE).exists()
     assert "RefusedError: out/model.onnx has the hash" in done.stderr and "make pipeline" in done.stderr
@@ -279,7 +279,7 @@ def test_another_python_than_the_models_is_refused(workspace: Path) -> None:
     versions = read_json(workspace / ENVIRONMENT) | {"python": "3.99"}
     (workspace / ENVIRONMENT).write_text(json.dumps(versions), encoding="utf-8")
 
-    done = run_python(workspace, "lifecycle.bundle", check=False)
+    done = run_here(workspace, "lifecycle.bundle")
 
     assert done.returncode == 1
     assert "the model was made with Python 3.99" in done.stderr and "PYTHON=python3.99" in done.stderr
@@ -292,7 +292,7 @@ def test_lock_without_a_hash_that_fits_is_refused(workspace: Path) -> None:
     broken = [line.replace("--hash=sha256:", "--hash=sha256:0000")[: len(line)] for line in lines]
     lock.write_text("\n".join(broken), encoding="utf-8")
 
-    done = run_python(workspace, "lifecycle.bundle", check=False)
+    done = run_here(workspace, "lifecycle.bundle")
 
     assert done.returncode == 1 and not (workspace / BUNDLE).exists()
     assert "RefusedError: the bundle's libraries cannot be installed" in done.stderr

@@ -130,6 +130,7 @@ def assert_refused(stage, said):
     assert not (stage.folder / "cml.jsonl").exists()
 
 
+@pytest.mark.acceptance
 def test_each_model_has_its_own_comment_and_check(stage):
     second = {**make_facts(), "model": "second", "outcome": "refuse"}
     stage.leave(pack(make_facts()), second=pack(second))

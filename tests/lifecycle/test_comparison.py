@@ -52,6 +52,10 @@ def fixture_github(
     promote("model", "v1.0.0")
     change_model()
     register("model")
+    # A job's process ends after it has named itself to Git; this one does not.
+    for role in ("AUTHOR", "COMMITTER"):
+        for kind in ("NAME", "EMAIL"):
+            monkeypatch.setenv(f"GIT_{role}_{kind}", "ada@example.com")
     repository = Repository()
     with serve_github(repository, tmp_path) as environment:
         for name, value in environment.items():

@@ -54,6 +54,7 @@ def handle(event, context):
 """
 ANSWERS = KnownAnswers(({"x": 1.0}, {"x": 2.5}), (np.array([2.0, 5.0]),))
 PARAMS = DeployParams(
+    challenge=False,
     canary_weight=0.3,
     bake_seconds=1.5,
     poll_seconds=0.1,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_python
+from conftest import run_here
 
 from lifecycle.data.rows import Rows
 from lifecycle.evaluate import format_rows, measure_metrics, measure_slices, predict_baseline
@@ -92,5 +92,5 @@ def test_evaluating_again_gives_the_same_bytes(workspace: Path) -> None:
     assert len(paths) == 10
     for path in paths:
         path.unlink()
-    run_python(workspace, "lifecycle.evaluate")
+    run_here(workspace, "lifecycle.evaluate")
     assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] == before

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from conftest import PACKAGE, change_params, commit_all, run_git, run_python
+from conftest import PACKAGE, change_params, commit_all, run_git, run_here, run_python
 from onnx import helper
 
 from lifecycle.comparison.champion import predict_champion
@@ -142,7 +142,7 @@ def test_unfair_challenger_is_better_overall_and_refused_for_its_slice_alone(
     workspace: Path, challengers: dict[str, bytes]
 ) -> None:
     put_challenger(challengers["unfair"])
-    run_python(workspace, "lifecycle.gate", check=False)
+    run_here(workspace, "lifecycle.gate")
     verdict = json.loads(VERDICT.read_text(encoding="utf-8"))
     assert verdict["figures"]["challenger"] < verdict["figures"]["champion"]
     assert len(verdict["reasons"]) == 1
@@ -150,13 +150,13 @@ def test_unfair_challenger_is_better_overall_and_refused_for_its_slice_alone(
 
 
 def test_gate_says_unchanged_for_the_champion_itself(workspace: Path) -> None:
-    done = run_python(workspace, "lifecycle.gate")
+    done = run_here(workspace, "lifecycle.gate")
     assert "gate: unchanged" in done.stdout
 
 
 def test_gate_passes_a_better_challenger(workspace: Path, challengers: dict[str, bytes]) -> None:
     put_challenger(challengers["better"])
-    done = run_python(workspace, "lifecycle.gate")
+    done = run_here(workspace, "lifecycle.gate")
     assert "gate: pass" in done.stdout
     assert "better" in done.stdout
 
@@ -164,14 +164,14 @@ def test_gate_passes_a_better_challenger(workspace: Path, challengers: dict[str,
 def test_gate_refuses_bytes_that_the_lock_does_not_name(workspace: Path) -> None:
     ONNX.unlink()
     ONNX.write_bytes(b"something else")
-    done = run_python(workspace, "lifecycle.gate", check=False)
+    done = run_here(workspace, "lifecycle.gate")
     assert done.returncode == 1
     assert done.stderr.startswith("RefusedError: out/model.onnx is not what dvc.lock names")
 
 
 def test_gate_refuses_predictions_that_are_no_number(workspace: Path, challengers: dict[str, bytes]) -> None:
     put_challenger(challengers["not a number"])
-    done = run_python(workspace, "lifecycle.gate", check=False)
+    done = run_here(workspace, "lifecycle.gate")
     assert done.returncode == 1
     assert "no finite number" in done.stderr
 
@@ -221,13 +221,13 @@ def test_gate_limits_hold_whatever_the_champion_does(workspace: Path, challenger
     change_params(workspace, {"gate": {"limits": {"log_loss": 0.01, "roc_auc_score": 0.999}}})
     commit_all(workspace, "Ask for much")
     put_challenger(challengers["better"])
-    done = run_python(workspace, "lifecycle.gate", check=False)
+    done = run_here(workspace, "lifecycle.gate")
     assert done.returncode == 1
     assert re.search(r"log_loss is \S+; the limit is 0.01000", done.stdout)
     assert re.search(r"roc_auc_score is \S+; the limit is 0.9990", done.stdout)
 
 
 def test_gate_asks_for_a_known_base(workspace: Path) -> None:
-    done = run_python(workspace, "lifecycle.gate", "--base", "nowhere", check=False)
+    done = run_here(workspace, "lifecycle.gate", "--base", "nowhere")
     assert done.returncode == 2
     assert "'nowhere' is no revision" in done.stderr

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from conftest import replace_text, run_python
+from conftest import replace_text, run_here
 
 
 def test_data_are_brought_back(workspace: Path) -> None:
     month = next(Path("data").glob("*.parquet"))
     content = month.read_bytes()
     month.unlink()
-    run_python(workspace, "lifecycle.pull")
+    run_here(workspace, "lifecycle.pull")
     assert month.read_bytes() == content
 
 
@@ -19,7 +19,7 @@ def test_file_without_a_copy_is_not_thrown_away(workspace: Path) -> None:
     month = next(Path("data").glob("*.parquet"))
     month.unlink()
     month.write_bytes(b"changed by hand")
-    done = run_python(workspace, "lifecycle.pull", check=False)
+    done = run_here(workspace, "lifecycle.pull")
     assert done.returncode == 1
     assert done.stderr.startswith("RefusedError: dvc pull data.dvc failed: ")
     assert done.stderr.count("\n") == 1
@@ -29,6 +29,6 @@ def test_file_without_a_copy_is_not_thrown_away(workspace: Path) -> None:
 
 def test_misspelt_parameter_is_told_first(workspace: Path) -> None:
     replace_text(workspace / "params.yaml", "tolerance:", "tolerence:")
-    done = run_python(workspace, "lifecycle.pull", check=False)
+    done = run_here(workspace, "lifecycle.pull")
     assert done.returncode == 2
     assert "gate.tolerence is unknown" in done.stderr

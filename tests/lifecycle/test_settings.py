@@ -104,6 +104,7 @@ def test_preflight_names_everything_that_a_new_repository_lacks(github: Reposito
     assert not github.list_writes()
 
 
+@pytest.mark.acceptance
 def test_preflight_ends_with_1_and_one_line(github: Repository) -> None:
     done = run_python(ROOT, "lifecycle.github.settings", check=False)
 
@@ -137,6 +138,7 @@ def test_apply_sets_everything(github: Repository, capsys: Any) -> None:
     assert github.settings["actions"]["can_approve_pull_request_reviews"]
 
 
+@pytest.mark.acceptance
 def test_second_apply_writes_nothing_and_says_so(applied: Repository, capsys: Any) -> None:
     main(["--apply"])
 
@@ -145,6 +147,7 @@ def test_second_apply_writes_nothing_and_says_so(applied: Repository, capsys: An
     assert not applied.list_writes()
 
 
+@pytest.mark.acceptance
 def test_settings_changed_by_hand_are_named_and_set_again(applied: Repository, capsys: Any) -> None:
     applied.settings["repository"]["delete_branch_on_merge"] = False
     applied.settings["actions"]["default_workflow_permissions"] = "write"
@@ -169,6 +172,7 @@ def test_settings_changed_by_hand_are_named_and_set_again(applied: Repository, c
     assert len(applied.list_writes()) == len(named)
 
 
+@pytest.mark.acceptance
 def test_one_setting_changed_by_hand_is_one_line_and_one_request(applied: Repository, capsys: Any) -> None:
     applied.settings["repository"]["squash_merge_commit_title"] = "COMMIT_OR_PR_TITLE"
 
@@ -180,6 +184,7 @@ def test_one_setting_changed_by_hand_is_one_line_and_one_request(applied: Reposi
     assert [(request.method, request.path) for request in applied.list_writes()] == [("PATCH", "/repos/team/model")]
 
 
+@pytest.mark.acceptance
 def test_check_no_longer_required_is_named_and_required_again(applied: Repository, capsys: Any) -> None:
     checks = find_rule(applied, "required_status_checks")
     checks["required_status_checks"] = [
@@ -196,6 +201,7 @@ def test_check_no_longer_required_is_named_and_required_again(applied: Repositor
     assert {check["context"] for check in checks} == {"Own", "All checks passed", "Gate", "Lock"}
 
 
+@pytest.mark.acceptance
 def test_what_the_owner_added_stays(applied: Repository) -> None:
     main_ruleset = find_ruleset(applied, "main")
     main_ruleset["rules"].append({"type": "required_signatures"})
@@ -215,6 +221,7 @@ def test_what_the_owner_added_stays(applied: Repository) -> None:
     assert {key: production[key] for key in reviewed} == reviewed
 
 
+@pytest.mark.acceptance
 def test_what_the_plan_does_not_allow_is_told_and_the_rest_is_applied(github: Repository, capsys: Any) -> None:
     github.settings["refusals"] = {"/rulesets": (403, UPGRADE)}
 
@@ -247,6 +254,7 @@ def test_every_refusal_is_one_line(github: Repository, capsys: Any) -> None:
     assert "; GitHub refused Actions settings: Not 409; GitHub refused label retrain: Not 500;" in str(refused.value)
 
 
+@pytest.mark.acceptance
 def test_setting_that_github_ignores_is_told(github: Repository, capsys: Any) -> None:
     github.settings["ignored"] = ["allow_auto_merge"]
 
@@ -256,6 +264,7 @@ def test_setting_that_github_ignores_is_told(github: Repository, capsys: Any) ->
     assert format_line("ignored", "repository settings", "allow_auto_merge is false") in read_lines(capsys)
 
 
+@pytest.mark.acceptance
 def test_optional_variables_are_listed_and_not_required(
     applied: Repository, capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -275,6 +284,7 @@ def test_optional_variables_are_listed_and_not_required(
     assert "not set: DVC remote; workflows that need it skip themselves" in lines
 
 
+@pytest.mark.acceptance
 def test_variables_that_a_login_may_not_see_are_hidden(applied: Repository, capsys: Any) -> None:
     applied.settings["refusals"] = {"/actions/variables": (403, "Resource not accessible by integration")}
 
@@ -319,6 +329,7 @@ def test_github_out_of_reach_is_told(github: Repository, monkeypatch: pytest.Mon
     assert not github.requests
 
 
+@pytest.mark.acceptance
 def test_repository_is_found_without_the_variable(
     applied: Repository, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

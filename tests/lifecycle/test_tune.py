@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 import pyarrow as pa
 import pytest
-from conftest import change_params, run_git, run_python
+from conftest import change_params, run_git, run_here, run_python
 from optuna.trial import FixedTrial
 
 from lifecycle.comparison.paired import Comparison
@@ -78,7 +78,7 @@ def shuffle_targets(folder: Path) -> None:
 def test_better_hyperparameters_are_found_measured_and_committed_to_a_branch(workspace: Path) -> None:
     before = (workspace / "params.yaml").read_bytes()
 
-    printed = run_python(workspace, "lifecycle.tune", "--trials", "8", "--branch", "tune/penalty").stdout
+    printed = run_here(workspace, "lifecycle.tune", "--trials", "8", "--branch", "tune/penalty").stdout
 
     report = read_report(workspace)
     assert report["verdict"] == BETTER
@@ -92,7 +92,7 @@ def test_better_hyperparameters_are_found_measured_and_committed_to_a_branch(wor
         f"+  penalty: {report['winner']['values']['penalty']}",
     ]
     assert (workspace / "params.yaml").read_bytes() == before
-    run_python(workspace, "lifecycle.tune", "--trials", "8")
+    run_here(workspace, "lifecycle.tune", "--trials", "8")
     assert read_report(workspace) == report
     assert run_git(workspace, "worktree", "list").count("\n") == 1
     assert escape_text(report["sentence"], 500) in (workspace / "out/tune.md").read_text(encoding="utf-8")

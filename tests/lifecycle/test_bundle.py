@@ -14,11 +14,13 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import PACKAGE, replace_text, run_git, run_here, run_python
 from test_serve import make_event, read_sent
 
 from lifecycle.bundle import HANDLER
+from lifecycle.delivery.answers import ROWS, read_answers
 from lifecycle.errors import RefusedError
 from lifecycle.paths import BUNDLE, BUNDLE_FACTS, BUNDLE_MATERIALS, CHALLENGER, ENVIRONMENT, METRICS, ONNX, VERDICT
 from lifecycle.repository import find_hash, hash_file, read_lock
@@ -325,3 +327,14 @@ def test_bundle_that_is_too_large_is_refused(tmp_path: Path, state: str, size: i
         write_archive(folder, destination)
 
     assert destination.read_bytes() == b"former" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_known_answers_are_what_the_bundles_model_predicts(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bundle.folder)
+    monkeypatch.syspath_prepend(str(bundle.folder / "src"))
+
+    answers = read_answers(BUNDLE)
+
+    (predicted,) = answers.predictions
+    assert len(answers.rows) == len(predicted) == ROWS
+    np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-5)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import commit_all, run_git, run_python
-from logs import make_line, write_log
+from logs import make_label, make_line, write_log
 from readings import write_params
 
 from lifecycle.compare import choose_loss, compare, main
@@ -307,6 +307,24 @@ def test_rule_that_can_never_decide_is_misuse() -> None:
 def test_loss_is_that_of_the_metric_which_decides_at_the_gate() -> None:
     metrics = ("neg_mean_absolute_error", "neg_root_mean_squared_error", "r2")
     assert [choose_loss(metric) for metric in metrics] == ["absolute_error", "squared_error", "squared_error"]
+
+
+@pytest.mark.usefixtures("readings_folder")
+def test_command_decides_by_the_labels_of_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    run_git(Path(), "init", "--quiet")
+    # Half the probe's size is true, and the challenger's prediction.
+    beside = {"variant": "shadow", "model_version": "v1.1.0", "model_hash": "1" * 64}
+    rows = [make_line(place, prediction=25.0 + sign) for place, sign in enumerate([1, -1, 2] * 50)]
+    write_log(Path("predictions"), rows + [make_line(place, **beside) for place in range(150)])
+    write_log(Path("labels"), [make_label(place) for place in range(150)])
+
+    main(list(LOGS))
+
+    record = json.loads(DECISION.read_text(encoding="utf-8"))
+    # The first 20 requests decide: 14 gain 1, and 6 gain 4.
+    assert (record["decision"], record["gain"], record["loss"]) == ("promote", 1.9, "squared_error")
+    assert record["requests"] >= record["rule"]["min_requests"]
+    assert "v1.1.0 is no registered version: kept in out/decision.json alone." in capsys.readouterr().out
 
 
 @pytest.fixture(name="folder")

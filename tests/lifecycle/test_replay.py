@@ -5,21 +5,22 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
-from conftest import run_python
+from conftest import run_here
 
 from lifecycle.params import read_params
+from lifecycle.serve import get_service
 
 
-@pytest.mark.acceptance
 def test_replayed_month_of_a_classifier_is_monitored_by_its_own_metrics(workspace, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sys, "path", sys.path[:])
     params = read_params()
     month = tmp_path / "month.parquet"
     pq.write_table(params.load_domain().generate_month("2025-03", 2000, params.sample.seed), month)
-    run_python(workspace, "rehearsal.replay", str(month), str(tmp_path / "log"), "--start", "2026-11-01")
+    get_service.cache_clear()
+    run_here(workspace, "rehearsal.replay", str(month), str(tmp_path / "log"), "--start", "2026-11-01")
+    get_service.cache_clear()
 
-    done = run_python(
+    done = run_here(
         workspace,
         "lifecycle.monitor",
         f"--predictions={tmp_path}/log/predictions",

@@ -43,7 +43,7 @@ class World:
     fetch: bool = False
 
 
-def run_workflow(path: Path, event: Event, world: World, limit_seconds: float = 600) -> Run:
+def run_workflow(path: Path, event: Event, world: World, limit_seconds: float = 1800) -> Run:
     """Run a workflow for an event.
 
     Parameters

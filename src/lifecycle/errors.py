@@ -35,6 +35,11 @@ class MisuseError(Exception):
     exit_code = 2
 
 
+def join_lines(fault: object) -> str:
+    """Say a fault in one line, without a full stop."""
+    return " ".join(str(fault).split()).rstrip(".")
+
+
 def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Run a module's ``main`` as a command: one line for an expected error, and its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

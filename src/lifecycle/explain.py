@@ -32,10 +32,11 @@ from lifecycle.monitoring.lookup import find_predictions
 from lifecycle.params import Params, read_params
 from lifecycle.paths import DATA, EXPLANATION, ONNX, ROWS
 from lifecycle.predictor import Predictor, load_predictor
-from lifecycle.repository import fetch_at, hash_file, is_unchanged_since, read_at
+from lifecycle.repository import hash_file, is_unchanged_since, read_at
 from lifecycle.seam import Domain
 from lifecycle.serving.request import RequestError, read_rows
 from lifecycle.serving.service import SHADOW
+from lifecycle.store import fetch_at
 from lifecycle.views.explain_text import format_explanation
 
 

@@ -18,7 +18,8 @@ from lifecycle.params import Params, read_params
 from lifecycle.paths import DATA, EXPLORE, ONNX, ROWS
 from lifecycle.predictor import load_predictor
 from lifecycle.registry import find_champion
-from lifecycle.repository import fetch_at, is_unchanged_since, read_at
+from lifecycle.repository import is_unchanged_since, read_at
+from lifecycle.store import fetch_at
 from lifecycle.views.explore_page import render_explore
 from lifecycle.views.explore_words import About
 

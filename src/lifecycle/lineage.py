@@ -17,10 +17,8 @@ from lifecycle.paths import DATA, ENVIRONMENT, METRICS, ONNX
 from lifecycle.registry import Version, find_champion, list_versions, read_events
 from lifecycle.repository import (
     describe_commit,
-    fetch_blob,
     find_entry,
     find_hash,
-    list_folder,
     read_at,
     read_lock,
     read_yaml_at,
@@ -28,6 +26,7 @@ from lifecycle.repository import (
     resolve_revision,
 )
 from lifecycle.serving.manifest import hash_bytes
+from lifecycle.store import fetch_blob, list_folder
 
 COLUMNS = 80
 SHA256 = re.compile(r"[0-9a-f]{64}")

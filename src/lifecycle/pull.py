@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from lifecycle.errors import RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import DATA
-from lifecycle.repository import fetch_blob, list_folder, read_yaml_at
+from lifecycle.repository import read_yaml_at
+from lifecycle.store import fetch_blob, list_folder
 
 
 def main(_argv: list[str] | None = None) -> None:

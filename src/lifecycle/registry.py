@@ -16,7 +16,8 @@ from lifecycle.comparison.record import describe_decision, read_decisions
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
 from lifecycle.paths import ONNX, OUT
-from lifecycle.repository import choose_base, fetch_at, find_hash, read_git, read_lock, read_yaml_at, require_revision
+from lifecycle.repository import choose_base, find_hash, read_git, read_lock, read_yaml_at, require_revision
+from lifecycle.store import fetch_at
 from lifecycle.tracking.dispatch import follow_registry
 from lifecycle.views.terminal import align_columns
 
@@ -264,7 +265,7 @@ def retire_version(name: str, version: str) -> str | None:
 
 
 def fetch_version(name: str, version: str, destination: Path) -> Path:
-    """Fetch a version's model, as `lifecycle.repository.fetch_at` does, and give its path.
+    """Fetch a version's model, as `lifecycle.store.fetch_at` does, and give its path.
 
     Raises
     ------

@@ -31,7 +31,8 @@ from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.folders import has_shared_pipeline, name_among_others, share_pipeline
 from lifecycle.params import read_params
 from lifecycle.paths import LOCK_CHECK, METRICS, OUT, PIPELINE, TEST
-from lifecycle.repository import LOCK, MADE_OF, choose_base, list_absent, read_at, read_git, read_lock, read_yaml_at
+from lifecycle.repository import LOCK, MADE_OF, choose_base, read_at, read_git, read_lock, read_yaml_at
+from lifecycle.store import list_absent
 
 NO_STAGES = b"schema: '2.0'\nstages: {}\n"
 RUNNING = "Running stage '"

@@ -21,7 +21,7 @@ from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.params import read_params
 from lifecycle.paths import DECISION, ONNX, TEST
 from lifecycle.predictor import load_predictor
-from lifecycle.repository import fetch_at
+from lifecycle.store import fetch_at
 
 RULE = Rule(alpha=0.05, min_requests=500, max_requests=5000, min_gain=0)
 STREAMS = 500

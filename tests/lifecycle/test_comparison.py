@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_repository import copy_repository, git
+from repositories import copy_repository, git
 from test_versions import change_model
 
 import rehearsal.github_pulls  # noqa: F401  pylint: disable=unused-import

@@ -16,7 +16,8 @@ from lifecycle.experiment import main
 from lifecycle.experiments import table
 from lifecycle.experiments.settings import LONGEST_NAME, choose_name, edit_params, parse_settings
 from lifecycle.experiments.table import Experiment, format_experiments
-from lifecycle.repository import list_absent, read_at, read_lock
+from lifecycle.repository import read_at, read_lock
+from lifecycle.store import list_absent
 
 PARAMS = b"""\
 train: # why

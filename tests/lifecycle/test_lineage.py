@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from repositories import CACHE, MODEL, REMOTE, copy_repository, find_blob, git
 from test_registry import write_tag
-from test_repository import CACHE, MODEL, REMOTE, copy_repository, find_blob, git
 
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.lineage import describe_lineage, format_lineage, main

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gto import api
-from test_repository import CACHE, MODEL, REMOTE, copy_repository, find_blob, git
+from repositories import CACHE, MODEL, REMOTE, copy_repository, find_blob, git
 
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.registry import (

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from readings import PARAMS
-from test_repository import copy_repository, git
+from repositories import copy_repository, git
 from tools import require_tool
 
 import rehearsal.github_settings  # noqa: F401  pylint: disable=unused-import

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_repository import copy_repository, git
+from repositories import copy_repository, git
 
 from lifecycle.errors import RefusedError
 from lifecycle.github import versions

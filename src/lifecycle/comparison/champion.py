@@ -23,8 +23,9 @@ from lifecycle.metrics import Predictions
 from lifecycle.paths import ONNX
 from lifecycle.predictor import load_predictor
 from lifecycle.registry import Champion
-from lifecycle.repository import fetch_at, is_unchanged_since
+from lifecycle.repository import is_unchanged_since
 from lifecycle.seam import load_domain
+from lifecycle.store import fetch_at
 
 
 def predict_champion(champion: Champion, test: Rows, folder: Path, domain: str) -> Predictions:

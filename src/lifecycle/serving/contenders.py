@@ -11,8 +11,9 @@ from lifecycle.params import Params
 from lifecycle.paths import CHALLENGER, CHAMPION, DATA, ENVIRONMENT, METRICS, ONNX
 from lifecycle.predictor import load_predictor
 from lifecycle.registry import PRODUCTION, Version, list_versions, require_version
-from lifecycle.repository import LOCK, fetch_at, find_hash, is_unchanged_since, read_at, read_lock, require_revision
+from lifecycle.repository import LOCK, find_hash, is_unchanged_since, read_at, read_lock, require_revision
 from lifecycle.serving.manifest import LIBRARIES, describe_file, hash_bytes, is_changed
+from lifecycle.store import fetch_at
 
 
 def choose_challenger(params: Params) -> str | None:

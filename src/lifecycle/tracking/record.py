@@ -20,7 +20,6 @@ from lifecycle.paths import DATA, METRICS, MODEL, ONNX, OUT, PLOTS, TEST, VERDIC
 from lifecycle.repository import (
     LOCK,
     describe_commit,
-    fetch_blob,
     find_entry,
     find_hash,
     hash_content,
@@ -29,6 +28,7 @@ from lifecycle.repository import (
     resolve_revision,
     run_git,
 )
+from lifecycle.store import fetch_blob
 
 FACTS, FILES, MODELS, EXAMPLE = "record.json", "files", "models", "example.json"
 # What GitHub calls the merge of a pull request with its base.

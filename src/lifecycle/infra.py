@@ -22,8 +22,7 @@ from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.github.runner import append_to
 from lifecycle.params import read_params
 from lifecycle.paths import BUNDLE, ENVIRONMENT, OUT
-from lifecycle.views.card import format_table
-from lifecycle.views.markdown import quote_code
+from lifecycle.views.markdown import format_table, quote_code
 from lifecycle.views.terminal import align_columns
 
 FOLDER = Path("infra")

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from lifecycle.data.contract import Column
-from lifecycle.views.card import format_table, write_card, write_headline
+from lifecycle.views.card import write_card, write_headline
 
 
 def count_rows(part, synthetic=False, **left_out):
@@ -191,7 +191,3 @@ def test_card_does_without_what_is_empty(facts):
 def test_card_says_when_no_groups_can_be_compared(facts):
     facts |= {"gaps": {}, "slices": [{**facts["slices"][2], "error": float("nan")}]}
     assert "No slice has two groups with enough rows to be compared." in write_card(facts)
-
-
-def test_table_keeps_a_cell_in_its_place():
-    assert format_table("lr", ["a", "b"], [["x|y", "1\n2"]]) == "| a | b |\n| :-- | --: |\n| x\\|y | 1 2 |"

@@ -4,10 +4,11 @@ It holds no hash of anything: the card is itself hashed, together with the model
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NotRequired, TypedDict
 
 from lifecycle.metric_names import is_lower_better
+from lifecycle.views.markdown import format_table
 from lifecycle.views.numbers import format_column, format_number, format_share
 
 MOST_GROUPS = 20
@@ -334,26 +335,6 @@ def _write_reproduction() -> list[str]:
         "```sh\nmake pipeline                # the metrics, and the gate's verdict\n"
         ".venv/bin/dvc repro --force  # train anew: the same inputs give the same bytes\n```",
     ]
-
-
-def format_table(align: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table.
-
-    Parameters
-    ----------
-    align : str
-        ``l`` or ``r`` for each column.
-    header : sequence of str
-    rows : iterable of sequences of str
-
-    Returns
-    -------
-    str
-        Its cells hold no line breaks, and no bar that could end one.
-    """
-    rules = [{"l": ":--", "r": "--:"}[side] for side in align]
-    cells = [header, rules, *([" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def _show_plots(facts: Facts, *names: str) -> list[str]:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from lifecycle.experiments.matrix import Matrix
 from lifecycle.experiments.settings import Plan
 from lifecycle.experiments.tried import Tried
-from lifecycle.views.card import format_table
-from lifecycle.views.markdown import NOTHING, escape_text, quote_code
+from lifecycle.views.markdown import NOTHING, escape_text, format_table, quote_code
 from lifecycle.views.numbers import format_number, format_share
 from lifecycle.views.report_facts import MetricFacts, Report
 from lifecycle.views.report_page import MARKS

@@ -7,7 +7,6 @@ HTML or Mermaid around it, to call people by their names, or to link somewhere.
 import re
 from collections.abc import Iterable, Sequence
 
-from lifecycle.views.card import format_table
 from lifecycle.views.numbers import format_column
 
 LONGEST = 200
@@ -75,6 +74,26 @@ def align_numbers(values: Sequence[float | None]) -> list[str]:
     """Write numbers with the same decimals, and a dash for those that are missing."""
     written = iter(format_column([value for value in values if value is not None]))
     return [NOTHING if value is None else next(written) for value in values]
+
+
+def format_table(align: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table.
+
+    Parameters
+    ----------
+    align : str
+        ``l`` or ``r`` for each column.
+    header : sequence of str
+    rows : iterable of sequences of str
+
+    Returns
+    -------
+    str
+        Its cells hold no line breaks, and no bar that could end one.
+    """
+    rules = [{"l": ":--", "r": "--:"}[side] for side in align]
+    cells = [header, rules, *([" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def write_table(align: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,11 +14,11 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-import yaml
 from filelock import FileLock
 from readings import write_params
 
 from lifecycle.errors import run
+from rehearsal.remote import change_params
 
 ROOT = Path(__file__).parents[1]
 FORK = Path(__file__).parent / "fork"
@@ -93,15 +93,6 @@ def commit_all(folder: Path, message: str) -> None:
     """Commit everything."""
     run_git(folder, "add", "--all")
     run_git(folder, "commit", "--quiet", "--message", message)
-
-
-def change_params(folder: Path, changes: dict[str, dict[str, object]]) -> None:
-    """Change keys of params.yaml."""
-    path = folder / "params.yaml"
-    params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for section, values in changes.items():
-        params[section].update(values)
-    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
 def copy_repository(folder: Path) -> Path:

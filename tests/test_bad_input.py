@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import change_params, run_git, run_python
+from conftest import run_git, run_python
 
 from lifecycle.data.contract import Contract, read_contract
 from lifecycle.data.months import file_name, match_columns
 from lifecycle.params import Params, read_params
+from rehearsal.remote import change_params
 
 STORE = Path(".dvc/sample-store")
 ROWS = 600

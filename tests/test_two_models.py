@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import FORK, change_params, commit_all, copy_repository, run_command, run_git, run_python
+from conftest import FORK, commit_all, copy_repository, run_command, run_git, run_python
 from tools import require_tool
 
 from lifecycle.experiments.settings import edit_params
 from lifecycle.folders import derive_pipeline
 from rehearsal import events
 from rehearsal.outcome import Run
+from rehearsal.remote import change_params
 from rehearsal.runner import World, run_workflow
 
 pytestmark = pytest.mark.drill

@@ -15,8 +15,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.views.terminal import align_columns
 from rehearsal import events
@@ -25,7 +23,7 @@ from rehearsal.experimenting import rehearse_experiment
 from rehearsal.github import Repository, serve_github
 from rehearsal.machines import rehearse_runner
 from rehearsal.monitoring import rehearse_monitor
-from rehearsal.remote import Remote, make_remote
+from rehearsal.remote import Remote, change_params, make_remote
 from rehearsal.retraining import rehearse_retrain
 from rehearsal.stage import Stage
 
@@ -199,11 +197,7 @@ def rehearse_merge(stage: Stage) -> None:
 
 def make_light(remote: Remote) -> None:
     """Commit a model with few trees as the champion, so that the rehearsal spends its time on the workflows."""
-    path = remote.clone / "params.yaml"
-    params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    params["train"] |= {"max_iter": 40, "folds": 2}
-    params["evaluate"] |= {"resamples": 50}
-    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+    change_params(remote.clone, {"train": {"max_iter": 40, "folds": 2}, "evaluate": {"resamples": 50}})
     environment = {**os.environ, "PYTHONPATH": str(remote.clone / "src")}
     for command in ("lifecycle.reproduce", "dvc push --quiet"):
         arguments = [sys.executable, "-m", *command.split()]

@@ -19,8 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import rehearsal.github_pulls  # noqa: F401  pylint: disable=unused-import
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.params import read_params
@@ -36,7 +34,7 @@ from rehearsal.life.timeline import Timeline
 from rehearsal.life.turns import format_turns, is_surely_better, read_turn
 from rehearsal.rehearse import MINUTE_SECONDS, end, raise_cloud, start
 from rehearsal.releases import make_release
-from rehearsal.remote import call_git, make_remote
+from rehearsal.remote import call_git, change_params, make_remote
 
 FIRST, RETRAINED = "v1.0.0", "v1.1.0"
 # Months after the sample's newest one: the last quiet one, the first shifted one, the last one that retraining learns
@@ -68,10 +66,8 @@ def live(loop: Loop, place: int) -> tuple[int, float]:
 
 def watch(loop: Loop, since: float) -> dict[str, Any]:
     """Run the monitor on what happened since a moment."""
-    path, now = loop.folder / "params.yaml", datetime.now(UTC)
-    params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    params["monitor"]["window_days"] = (now.timestamp() - since) / 86_400
-    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    now = datetime.now(UTC)
+    change_params(loop.folder, {"monitor": {"window_days": (now.timestamp() - since) / 86_400}})
     until = ("--until", now.isoformat())
     try:
         loop.call(MONITORING, "lifecycle.monitor", "--target", str(TARGET), *until, keys=MONITOR)

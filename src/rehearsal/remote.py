@@ -1,10 +1,14 @@
-"""A remote repository on loopback, with branches and pull requests as GitHub lays them out."""
+"""Repositories on loopback: what is changed in one, and a remote with branches and pull requests as on GitHub."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 AUTHOR = {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com"}
 COMMITTER = {"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com"}
@@ -16,6 +20,15 @@ def call_git(folder: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
     ).stdout.strip()
+
+
+def change_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Change keys of sections of a folder's params.yaml; its comments go."""
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for section, values in changes.items():
+        params[section].update(values)
+    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
 @dataclass(frozen=True)

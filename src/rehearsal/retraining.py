@@ -13,7 +13,7 @@ import rehearsal.github_pulls  # noqa: F401  pylint: disable=unused-import
 from lifecycle.data.months import file_name, list_months
 from lifecycle.seam import load_domain
 from rehearsal import events
-from rehearsal.remote import call_git
+from rehearsal.remote import call_git, change_params
 from rehearsal.stage import Stage
 
 NOTHING, PROPOSED = "success skipped skipped", "success success skipped"
@@ -30,11 +30,7 @@ def run_there(folder: Path, *commands: str) -> None:
 def change_main(stage: Stage, changes: dict[str, dict[str, Any]], *commands: str) -> None:
     """Change keys of params.yaml on main, and commit them with what commands then make."""
     stage.remote.check_out("origin/main")
-    path = stage.remote.clone / "params.yaml"
-    params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for section, values in changes.items():
-        params[section] |= values
-    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+    change_params(stage.remote.clone, changes)
     run_there(stage.remote.clone, *commands)
     stage.remote.commit(f"Change {', '.join(changes)}")
 

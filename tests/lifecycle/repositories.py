@@ -9,6 +9,7 @@ import yaml
 from dvc.repo import Repo
 
 from lifecycle.repository import find_hash, read_lock
+from rehearsal.remote import change_params
 
 MODEL = "out/model.onnx"
 CACHE, REMOTE = ".dvc/cache", ".dvc/sample-store"
@@ -24,9 +25,8 @@ def git(*arguments: str, cwd: Path | None = None) -> str:
 
 def write_model(folder: Path, name: str, seed: int, data: str) -> None:
     """Write what a folder needs to make a model, whose bytes are its parameters and its data."""
-    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    params["registry"]["name"] = name
-    params["train"]["seed"] = seed
+    shutil.copy(PARAMS, folder)
+    change_params(folder, {"registry": {"name": name}, "train": {"seed": seed}})
     stage = {
         "cmd": f"mkdir -p out && cat params.yaml {data}/* > {MODEL}"
         f' && echo \'{{"some_error": {{"value": {seed}.5}}}}\' > out/metrics.json'
@@ -35,7 +35,6 @@ def write_model(folder: Path, name: str, seed: int, data: str) -> None:
         "params": ["train"],
         "outs": [MODEL, {"out/metrics.json": {"cache": False}}, {"out/environment.json": {"cache": False}}],
     }
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}), encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from conftest import PACKAGE, change_params, commit_all, replace_text, run_git, run_python
+from conftest import PACKAGE, commit_all, replace_text, run_git, run_python
 from onnx import TensorProto, helper
 from test_bundle import read_json, require_platform
 from test_compare import list_models
@@ -34,6 +34,7 @@ from lifecycle.serving.challenge import _SLOTS, is_dealt
 from lifecycle.serving.manifest import hash_bytes
 from lifecycle.serving.openapi import describe_service
 from lifecycle.serving.service import MANIFEST, Service, add_challenger, load_service
+from rehearsal.remote import change_params
 
 KEYS = [f"caller-{number}" for number in range(100_000)]
 SERVE = {"mode": "shadow", "budget_ms": 20_000, "share": 0.3, "key": "x-key", "salt": "a"}

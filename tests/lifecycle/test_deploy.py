@@ -21,7 +21,7 @@ from uuid import uuid4
 import boto3
 import numpy as np
 import pytest
-from conftest import change_params, commit_all, run_python
+from conftest import commit_all, run_python
 from test_serve import make_event
 from waiting import wait_for
 
@@ -35,6 +35,7 @@ from lifecycle.params import DeployParams
 from lifecycle.retire import remove_published
 from lifecycle.serving.challenge import is_dealt
 from rehearsal.cloud.server import Cloud, serve_cloud
+from rehearsal.remote import change_params
 
 # As small a service as one can be: it doubles what it gets, and writes the metrics that the real one writes.
 HANDLER = """

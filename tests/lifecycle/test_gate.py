@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from conftest import PACKAGE, change_params, commit_all, run_git, run_here, run_python
+from conftest import PACKAGE, commit_all, run_git, run_here, run_python
 from onnx import helper
 
 from lifecycle.comparison.champion import predict_champion
@@ -22,6 +22,7 @@ from lifecycle.paths import ONNX, TEST, TRAIN, VERDICT
 from lifecycle.predictor import load_predictor
 from lifecycle.registry import find_champion
 from lifecycle.train import convert_model, fit_model
+from rehearsal.remote import change_params
 
 # The last key of the row whose group is spoiled, and how far its probabilities are drawn to the wrong side.
 GROUP, SPOILED = "at_mill", 0.4

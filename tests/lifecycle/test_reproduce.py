@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import change_params, commit_all, replace_text, run_git, run_python
+from conftest import commit_all, replace_text, run_git, run_python
 
 from lifecycle.comparison.lock import DIFFERENT, FRESH, STALE, UNAVAILABLE, list_far_metrics
 from lifecycle.repository import find_hash, read_lock
+from rehearsal.remote import change_params
 
 
 def check(folder: Path, base: str = "main") -> tuple[int, dict, str]:

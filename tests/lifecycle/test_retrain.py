@@ -14,13 +14,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import change_params, commit_all, run_git, run_python
+from conftest import commit_all, run_git, run_python
 
 import rehearsal.github_pulls  # noqa: F401  pylint: disable=unused-import
 from lifecycle.github.proposal import is_surely_better
 from lifecycle.params import RetrainParams
 from lifecycle.retrain import NothingToDoError, check_pace, find_horizon, list_candidates
 from rehearsal.github import Repository, serve_github
+from rehearsal.remote import change_params
 from tests.tools import require_tool
 
 pytestmark = pytest.mark.acceptance

@@ -16,7 +16,7 @@ import mlflow
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, change_params, commit_all, run_git
+from conftest import ROOT, commit_all, run_git
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from waiting import wait_for
@@ -33,6 +33,7 @@ from lifecycle.tracking import dispatch, mlflow_backend, outbox, wandb_backend
 from lifecycle.tracking.mlflow_registry import follow_registry, list_aliases
 from lifecycle.tracking.record import FILES, MODELS, read_record, write_commit, write_run
 from lifecycle.tracking.server import serve, start_server, wait_for_server
+from rehearsal.remote import change_params
 
 HERE = Path(__file__).parent
 THIRD = HERE / "json_lines.py"

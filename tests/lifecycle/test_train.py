@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import change_params, run_python
+from conftest import run_python
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -23,6 +23,7 @@ from lifecycle.params import TrainParams, read_params
 from lifecycle.paths import CARD, CROSS_VALIDATION, MODEL, ONNX, PROFILE
 from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.train import UNSEEN, check_parity, cross_validate, list_parity_rows, train
+from rehearsal.remote import change_params
 
 PARAMS = TrainParams(seed=0, max_rows=None, folds=2, threads=1, parity_tolerance=0.001, hyperparameters=None)
 

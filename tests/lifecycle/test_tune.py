@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 import pyarrow as pa
 import pytest
-from conftest import change_params, run_git, run_here, run_python
+from conftest import run_git, run_here, run_python
 from optuna.trial import FixedTrial
 
 from lifecycle.comparison.paired import Comparison
@@ -32,6 +32,7 @@ from lifecycle.tuning.search import Plan, open_journal
 from lifecycle.tuning.space import read_space, suggest_values
 from lifecycle.tuning.workers import Setting
 from lifecycle.views.markdown import escape_text
+from rehearsal.remote import change_params
 
 
 @dataclass(frozen=True)

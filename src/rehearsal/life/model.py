@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lifecycle.errors import RefusedError
 from rehearsal.life.months import unmark
-from rehearsal.remote import Remote, call_git
+from rehearsal.remote import Remote, call_git, change_params
 
 # It learns more slowly, and predicts the sample a little better.
 BETTER = {"train": {"learning_rate": 0.03, "max_iter": 500}}
@@ -70,11 +68,7 @@ class Repository:
 
     def commit(self, changes: dict[str, dict[str, Any]], message: str) -> None:
         """Change params.yaml, and commit what there is."""
-        path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for section, values in changes.items():
-            params[section].update(values)
-        path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        change_params(self.folder, changes)
         self.save(message)
 
     def save(self, message: str) -> None:

@@ -18,7 +18,7 @@ from filelock import FileLock
 from readings import write_params
 
 from lifecycle.errors import run
-from rehearsal.remote import change_params
+from rehearsal.remote import change_params, copy_files, introduce_author
 
 ROOT = Path(__file__).parents[1]
 FORK = Path(__file__).parent / "fork"
@@ -97,13 +97,10 @@ def commit_all(folder: Path, message: str) -> None:
 
 def copy_repository(folder: Path) -> Path:
     """Copy this repository's files, as they are now and without other models, into a new one without a commit."""
-    for name in run_git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
-        if (ROOT / name).is_file() and not name.startswith("models/"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    copy_files(ROOT, folder)
+    shutil.rmtree(folder / "models", ignore_errors=True)
     run_git(folder, "init", "--quiet", "--initial-branch", "main")
-    run_git(folder, "config", "user.name", "Ada")
-    run_git(folder, "config", "user.email", "ada@example.com")
+    introduce_author(folder)
     return folder
 
 

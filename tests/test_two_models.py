@@ -15,7 +15,7 @@ from lifecycle.experiments.settings import edit_params
 from lifecycle.folders import derive_pipeline
 from rehearsal import events
 from rehearsal.outcome import Run
-from rehearsal.remote import change_params
+from rehearsal.remote import change_params, introduce_author
 from rehearsal.runner import World, run_workflow
 
 pytestmark = pytest.mark.drill
@@ -75,8 +75,7 @@ def list_ran(printed: str) -> list[str]:
 def clone(pair: Pair, folder: Path) -> Pair:
     """Clone the repository afresh."""
     run_git(pair.folder, "clone", "--quiet", str(pair.folder), str(folder))
-    for key, value in {"user.name": "Ada", "user.email": "ada@example.com"}.items():
-        run_git(folder, "config", key, value)
+    introduce_author(folder)
     return replace(pair, folder=folder)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-AUTHOR = {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com"}
-COMMITTER = {"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com"}
+NAME, EMAIL = "Ada", "ada@example.com"
+AUTHOR = {"GIT_AUTHOR_NAME": NAME, "GIT_AUTHOR_EMAIL": EMAIL}
+COMMITTER = {"GIT_COMMITTER_NAME": NAME, "GIT_COMMITTER_EMAIL": EMAIL}
 
 
 def call_git(folder: Path, *arguments: str) -> str:
@@ -20,6 +21,21 @@ def call_git(folder: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
     ).stdout.strip()
+
+
+def introduce_author(folder: Path) -> None:
+    """Tell a repository who commits to it, whoever calls Git."""
+    call_git(folder, "config", "user.name", NAME)
+    call_git(folder, "config", "user.email", EMAIL)
+
+
+def copy_files(source: Path, folder: Path) -> None:
+    """Copy a repository's files, as they are now, into a folder; what its .gitignore names is left out."""
+    listed = call_git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        if os.path.lexists(source / name):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / name, folder / name, follow_symlinks=False)
 
 
 def change_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -96,11 +112,7 @@ def make_remote(source: Path, folder: Path) -> Remote:
     bare, clone = folder / "remote.git", folder / "clone"
     call_git(folder, "init", "--quiet", "--bare", "--initial-branch", "main", str(bare))
     call_git(folder, "clone", "--quiet", str(bare), str(clone))
-    listed = call_git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, listed.split("\0")):
-        if os.path.lexists(source / name):
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source / name, clone / name, follow_symlinks=False)
+    copy_files(source, clone)
     remote = Remote(bare, clone)
     remote.commit("Begin")
     call_git(clone, "remote", "set-head", "origin", "main")

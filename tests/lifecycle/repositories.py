@@ -9,7 +9,7 @@ import yaml
 from dvc.repo import Repo
 
 from lifecycle.repository import find_hash, read_lock
-from rehearsal.remote import change_params
+from rehearsal.remote import change_params, introduce_author
 
 MODEL = "out/model.onnx"
 CACHE, REMOTE = ".dvc/cache", ".dvc/sample-store"
@@ -55,8 +55,7 @@ def build_once(folder: Path) -> Path:
     (folder / "data/2024-01.csv").write_text("one\n", encoding="utf-8")
     (folder / "data/2024-02.csv").write_text("two, longer\n", encoding="utf-8")
     git("init", "--quiet", "--initial-branch=main", cwd=folder)
-    git("config", "user.name", "Ada", cwd=folder)
-    git("config", "user.email", "ada@example.com", cwd=folder)
+    introduce_author(folder)
     Repo.init(str(folder)).close()
     (folder / ".dvc/config").write_text(CONFIG, encoding="utf-8")
     (folder / ".dvcignore").write_text(".dvc/sample-store\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from lifecycle.experiments.settings import LONGEST_NAME, choose_name, edit_param
 from lifecycle.experiments.table import Experiment, format_experiments
 from lifecycle.repository import read_at, read_lock
 from lifecycle.store import list_absent
+from rehearsal.remote import introduce_author
 
 PARAMS = b"""\
 train: # why
@@ -157,8 +158,7 @@ def fixture_tried(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Tr
     commit_all(top / "origin", "Take notes")
     run_git(top, "clone", "--quiet", "--depth", "1", (top / "origin").as_uri(), "clone")
     folder = top / "clone"
-    run_git(folder, "config", "user.name", "Ada")
-    run_git(folder, "config", "user.email", "ada@example.com")
+    introduce_author(folder)
     replace_text(folder / CODE, "import json\n", "import json  # mine\n")
     (folder / "stray.txt").write_text("mine\n", encoding="utf-8")
     before = read_files(folder)

@@ -20,6 +20,7 @@ from lifecycle.github import results
 from lifecycle.github.proposal import name_branch
 from lifecycle.models import add_model, choose_touched, judge_reports, list_touched, main
 from lifecycle.repository import read_yaml_at
+from rehearsal.remote import introduce_author
 
 MODELS = ("first", "second", "third")
 PIPELINE = """stages:
@@ -36,8 +37,7 @@ PIPELINE = """stages:
 def fixture_top(tmp_path, monkeypatch):
     """A repository with one model, on its main branch; the working folder."""
     run_git(tmp_path, "init", "--quiet", "--initial-branch", "main")
-    run_git(tmp_path, "config", "user.name", "Ada")
-    run_git(tmp_path, "config", "user.email", "ada@example.com")
+    introduce_author(tmp_path)
     shutil.copy(FORK / "params.yaml", tmp_path)
     shutil.copytree(FORK / "src/domain", tmp_path / "src/domain")
     (tmp_path / "dvc.yaml").write_text(PIPELINE.format(seed=1), encoding="utf-8")

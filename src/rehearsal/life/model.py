@@ -9,7 +9,7 @@ from typing import Any
 
 from lifecycle.errors import RefusedError
 from rehearsal.life.months import unmark
-from rehearsal.remote import Remote, call_git, change_params
+from rehearsal.remote import Remote, call_git, change_params, introduce_author
 
 # It learns more slowly, and predicts the sample a little better.
 BETTER = {"train": {"learning_rate": 0.03, "max_iter": 500}}
@@ -89,8 +89,7 @@ class Repository:
 def clone(source: Path, folder: Path) -> Repository:
     """Clone this repository without its versions, and register its committed model as the first and champion."""
     call_git(source, "clone", "--quiet", "--no-hardlinks", "--no-tags", str(source), str(folder))
-    for name, value in (("user.name", "Ada"), ("user.email", "ada@example.com")):
-        call_git(folder, "config", name, value)
+    introduce_author(folder)
     repository = Repository(folder)
     repository.must_run("lifecycle.registry", "register", "--version", "v1.0.0")
     repository.promote("v1.0.0")
@@ -110,8 +109,7 @@ def train_better(repository: Repository) -> str:
 def settle(remote: Remote, source: str) -> Repository:
     """Register the committed model as the champion, and let its months count as real."""
     repository = Repository(remote.clone)
-    for name, value in (("user.name", "Ada"), ("user.email", "ada@example.com")):
-        call_git(repository.folder, "config", name, value)
+    introduce_author(repository.folder)
     repository.must_run("lifecycle.github.versions", "register")
     repository.must_run("lifecycle.github.versions", "promote", "v1.0.0")
     repository.must_run("lifecycle.pull")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lifecycle.comparison.lock import FRESH
 from lifecycle.comparison.verdict import PASS, REFUSE, UNCHANGED
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.folders import read_name
@@ -183,8 +184,8 @@ def post_comment(page: str, number: int, head: str, title: str) -> None:
 
 def describe_check(report: Report, page: str, training: TrainingRun, title: str) -> dict[str, Any]:
     """Describe the check: red for a refused model, and for a dvc.lock that does not say what its commit makes."""
-    state = (report["lock"] or {"state": "fresh"})["state"]
-    is_red = report["outcome"] == REFUSE or state != "fresh"
+    state = report["lock"]["state"] if report["lock"] else FRESH
+    is_red = report["outcome"] == REFUSE or state != FRESH
     said = f"{report['outcome']}: {SAID[report['outcome']]}"
     summary = [page.splitlines()[0], *([FORK] if FORK in page.splitlines() else [])]
     return {
@@ -194,7 +195,7 @@ def describe_check(report: Report, page: str, training: TrainingRun, title: str)
         "conclusion": "failure" if is_red else "success",
         "details_url": training.address,
         "output": {
-            "title": said if state == "fresh" else f"{said}; dvc.lock is {state}",
+            "title": said if state == FRESH else f"{said}; dvc.lock is {state}",
             "summary": "\n\n".join(summary),
         },
     }

@@ -7,7 +7,7 @@ It is made of the report's facts alone, which may come from a stranger's fork: e
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lifecycle.comparison.lock import write_mend
+from lifecycle.comparison.lock import DIFFERENT, STALE, UNAVAILABLE, write_mend
 from lifecycle.repository import LOCK
 from lifecycle.views.markdown import (
     NOTHING,
@@ -27,9 +27,9 @@ from lifecycle.views.report_details import draw_chart, write_data, write_folds, 
 MOST_CHARACTERS = 60_000
 MOST_WORSE, MOST_LINES = 8, 6
 LOCK_WORDS = {
-    "stale": "is stale",
-    "different": "is different from what a run makes",
-    "unavailable": "names bytes that are unavailable",
+    STALE: "is stale",
+    DIFFERENT: "is different from what a run makes",
+    UNAVAILABLE: "names bytes that are unavailable",
 }
 FIGURES = ("base", "value", "low", "high", "baseline")
 MARKS = {"pass": "✅", "refuse": "❌", "unchanged": "⚪"}

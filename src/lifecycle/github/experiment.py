@@ -17,7 +17,7 @@ from lifecycle.experiments.matrix import Matrix, plan_matrix
 from lifecycle.experiments.settings import Plan, edit_params
 from lifecycle.experiments.tried import find_best, read_tried, write_tried
 from lifecycle.github.client import Client, open_client
-from lifecycle.github.proposal import find_proposal, open_pull, push_branch
+from lifecycle.github.proposal import find_proposal, open_pull
 from lifecycle.github.results import pack, start_checks, unpack
 from lifecycle.github.runner import append_to
 from lifecycle.params import read_params
@@ -145,9 +145,8 @@ def propose(matrix: Matrix, plan: Plan, client: Client) -> str:
         return f"nothing to do: pull request {former['number']} ({former['state']}) has these settings."
     names = unpack(TRIED / plan.name / ARCHIVE, Path())
     path.write_bytes(edit_params(path.read_bytes(), plan.settings))
-    push_branch(branch, write_title(plan), [*names, PARAMS])
     body = write_body(plan, best.report, sum(one.report is not None for one in tried.values()))
-    pull = open_pull(client, branch, write_title(plan), body, draft=not best.is_better)
+    pull = open_pull(client, branch, write_title(plan), body, [*names, PARAMS], draft=not best.is_better)
     start_checks(Path(), branch)
     return f"pull request {pull['number']}{'' if best.is_better else ' (draft)'}: {branch}"
 

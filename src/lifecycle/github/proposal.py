@@ -117,17 +117,9 @@ def read_data_hash(report: Report) -> str:
     return named
 
 
-def push_branch(branch: str, title: str, names: list[str]) -> None:
-    """Commit files to a new branch; one that a killed run left behind is replaced, any other change of it refused."""
-    there = run_tool(Path(), "git", *CREDENTIALS, "ls-remote", "origin", f"refs/heads/{branch}").partition("\t")[0]
-    run_tool(find_top(), "git", "add", "--", *names)
-    run_tool(Path(), "git", *AUTHOR, "commit", "--quiet", "--message", title)
-    lease, target = f"--force-with-lease={branch}:{there}", f"HEAD:refs/heads/{branch}"
-    run_tool(Path(), "git", *CREDENTIALS, "push", "--quiet", lease, "origin", target)
-
-
-def open_pull(client: Client, branch: str, title: str, body: str, draft: bool) -> dict[str, Any]:
-    """Open the pull request; where GitHub opens none, the branch leaves again."""
+def open_pull(client: Client, branch: str, title: str, body: str, names: list[str], draft: bool) -> dict[str, Any]:
+    """Open a pull request with files on a branch of their own; where GitHub opens none, the branch leaves again."""
+    _push_branch(branch, title, names)
     try:
         content = {"title": title, "body": body, "head": branch, "draft": draft}
         base = client.read()["default_branch"]
@@ -140,6 +132,15 @@ def open_pull(client: Client, branch: str, title: str, body: str, draft: bool) -
     # Branches of a kind begin with its label.
     client.create("issues", pull["number"], "labels", content={"labels": [branch.partition("/")[0]]})
     return pull
+
+
+def _push_branch(branch: str, title: str, names: list[str]) -> None:
+    """Commit files to a new branch; one that a killed run left behind is replaced, any other change of it refused."""
+    there = run_tool(Path(), "git", *CREDENTIALS, "ls-remote", "origin", f"refs/heads/{branch}").partition("\t")[0]
+    run_tool(find_top(), "git", "add", "--", *names)
+    run_tool(Path(), "git", *AUTHOR, "commit", "--quiet", "--message", title)
+    lease, target = f"--force-with-lease={branch}:{there}", f"HEAD:refs/heads/{branch}"
+    run_tool(Path(), "git", *CREDENTIALS, "push", "--quiet", lease, "origin", target)
 
 
 def close_former(client: Client, pull: dict[str, Any]) -> None:
@@ -181,8 +182,7 @@ def propose(archive: Path, report: Report, cause: str, margin: float | None, cli
         return f"nothing to do: pull request {former['number']} ({former['state']}) is about the same data."
     model = f" {find_model()}" if find_model() else ""
     title = f"Retrain{model} on the months up to {max(row['month'] for row in report['months'])}"
-    push_branch(branch, title, names)
-    pull = open_pull(client, branch, title, write_body(report, cause), report["outcome"] == REFUSE)
+    pull = open_pull(client, branch, title, write_body(report, cause), names, report["outcome"] == REFUSE)
     close_former(client, pull)
     start_checks(Path(), branch)
     if is_surely_better(report, margin):

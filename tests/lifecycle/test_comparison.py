@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hosting import use_github
 from repositories import copy_repository, git
 from test_versions import change_model
 
@@ -17,8 +18,7 @@ from lifecycle.github.comparison import main
 from lifecycle.github.versions import promote, register
 from lifecycle.params import DeployParams, Params, read_params
 from lifecycle.serving.contenders import choose_challenger
-from rehearsal.github import Repository, serve_github
-from tests.tools import require_tool
+from rehearsal.github import Repository
 
 RECORD: dict[str, Any] = {
     "name": "model",
@@ -44,7 +44,6 @@ def fixture_github(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Repository]:
     """Start in a clone with the champion v1.0.0 and, checked out, v1.1.0; beside it the remote and its GitHub."""
-    require_tool("gh")
     monkeypatch.chdir(copy_repository(tmp_path_factory, tmp_path / "repository"))
     git("clone", "--quiet", "--bare", ".", str(tmp_path / "remote.git"))
     git("remote", "add", "origin", str(tmp_path / "remote.git"))
@@ -56,10 +55,7 @@ def fixture_github(
     for role in ("AUTHOR", "COMMITTER"):
         for kind in ("NAME", "EMAIL"):
             monkeypatch.setenv(f"GIT_{role}_{kind}", "ada@example.com")
-    repository = Repository()
-    with serve_github(repository, tmp_path) as environment:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+    with use_github(monkeypatch, tmp_path) as repository:
         yield repository
 
 

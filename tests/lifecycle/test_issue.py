@@ -6,23 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hosting import use_github
 
 import rehearsal.github_pulls  # noqa: F401  pylint: disable=unused-import
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.github.issue import main
-from rehearsal.github import Repository, serve_github
-from tests.tools import require_tool
+from rehearsal.github import Repository
 
 
 @pytest.fixture(name="github")
 def fixture_github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     """A GitHub, and the environment of a job."""
-    require_tool("gh")
-    repository = Repository()
     run = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_RUN_ID": "9"}
-    with serve_github(repository, tmp_path) as environment:
-        for name, value in {**environment, **run}.items():
-            monkeypatch.setenv(name, value)
+    with use_github(monkeypatch, tmp_path, **run) as repository:
         yield repository
 
 

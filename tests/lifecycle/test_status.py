@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hosting import use_github
 from readings import PARAMS
 from repositories import copy_repository, git
 from tools import require_tool
@@ -25,7 +26,7 @@ from lifecycle.registry import list_versions, read_events
 from lifecycle.status import list_promotions, main, read_reports
 from lifecycle.views.status_facts import MonitorReport
 from lifecycle.views.status_plot import list_days
-from rehearsal.github import Repository, serve_github, zip_files
+from rehearsal.github import zip_files
 
 PAGE = Path("out/status.html")
 METRIC = "some_error"
@@ -249,16 +250,12 @@ def make_pull(number, **changes):
 @pytest.fixture(name="github")
 def serve_repository(tmp_path, monkeypatch):
     """Serve a GitHub on loopback to this process."""
-    repository = Repository()
-    with serve_github(repository, tmp_path) as environment:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+    with use_github(monkeypatch, tmp_path) as repository:
         yield repository
 
 
 @pytest.mark.usefixtures("history")
 def test_retrainings_are_the_pull_requests_with_the_label(github):
-    require_tool("gh")
     label = [{"name": "retrain"}]
     github.pulls += [
         make_pull(9, labels=label, state="open", title=EVIL),
@@ -278,7 +275,6 @@ def test_retrainings_are_the_pull_requests_with_the_label(github):
 
 @pytest.mark.usefixtures("history")
 def test_github_that_does_not_answer_costs_the_retrainings_alone(github):
-    require_tool("gh")
     github.full_name = "team/other"
 
     _, text = read_page()
@@ -354,7 +350,6 @@ def make_run(number, **changes):
 
 @pytest.mark.usefixtures("history")
 def test_reports_come_from_the_monitors_own_runs_and_unsound_ones_are_left_out(github, capsys):
-    require_tool("gh")
     report = json.dumps(make_report(12)).encode()
     fork = {"full_name": "stranger/model"}
     runs = [make_run(1), make_run(2, event="pull_request"), make_run(3, head_repository=fork), make_run(4)]
@@ -378,7 +373,6 @@ def test_reports_come_from_the_monitors_own_runs_and_unsound_ones_are_left_out(g
 
 @pytest.mark.usefixtures("history")
 def test_download_that_breaks_off_writes_nothing(github):
-    require_tool("gh")
     github.runs += [make_run(1), make_run(2)]
     github.artifacts[2] = {"monitor": zip_files({"monitor.json": b"{}"})}
     # The older run is asked for last, and the server hangs up.

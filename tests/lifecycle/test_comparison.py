@@ -19,6 +19,7 @@ from lifecycle.github.versions import promote, register
 from lifecycle.params import DeployParams, Params, read_params
 from lifecycle.serving.contenders import choose_challenger
 from rehearsal.github import Repository
+from rehearsal.remote import AUTHOR, COMMITTER
 
 RECORD: dict[str, Any] = {
     "name": "model",
@@ -52,10 +53,7 @@ def fixture_github(
     change_model()
     register("model")
     # A job's process ends after it has named itself to Git; this one does not.
-    for role in ("AUTHOR", "COMMITTER"):
-        for kind in ("NAME", "EMAIL"):
-            monkeypatch.setenv(f"GIT_{role}_{kind}", "ada@example.com")
-    with use_github(monkeypatch, tmp_path) as repository:
+    with use_github(monkeypatch, tmp_path, **AUTHOR, **COMMITTER) as repository:
         yield repository
 
 

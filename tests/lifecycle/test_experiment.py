@@ -71,6 +71,15 @@ def test_key_of_another_section_and_a_section_on_one_line_stay_whole() -> None:
     assert edited == b"train: {rate: 2.5, depth: 7}\ngate:\n  rate: 3\n"
 
 
+@pytest.mark.parametrize(("said", "number"), [("1e-6", 1e-6), ("2.5E3", 2500), ("1e+20", 1e20), ("-3", -3)])
+def test_number_with_an_exponent_is_one_wherever_it_is_read(said: str, number: float) -> None:
+    ((setting,),) = (one.values() for one in parse_settings(f"train.rate={said}"))
+
+    assert setting == number
+    assert yaml.safe_load(edit_params(PARAMS, {"train.rate": setting}))["train"]["rate"] == number
+    assert yaml.safe_load(edit_params(PARAMS, {"train.rate": [setting]}))["train"]["rate"] == [number]
+
+
 @pytest.mark.parametrize(
     ("key", "said"),
     [("train.rat", "has no 'rat' there; it has rate, names"), ("train", "is a section"), ("note.x", "has no 'x'")],

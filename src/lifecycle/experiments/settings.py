@@ -17,6 +17,7 @@ Settings = dict[str, Any]
 # What Git takes in the name of a branch, as far as it reads well; the longest fits a table of 80 columns.
 NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 LONGEST_NAME = 36
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 HASH_LENGTH = 6
 
 
@@ -91,7 +92,12 @@ def _parse_values(key: str, text: str) -> list[Any]:
         values = None
     if not values or any(isinstance(value, dict) for value in values):
         raise MisuseError(f"{key}={text} has no value to try; expected numbers, words or lists, with commas between.")
-    return list(values)
+    return [_read_number(value) for value in values]
+
+
+def _read_number(value: Any) -> Any:
+    """Read 1e-3 as the number that everybody means; YAML 1.1 asks for a point in it."""
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
 def edit_params(content: bytes, settings: Mapping[str, Any]) -> bytes:
@@ -132,7 +138,11 @@ def _find_place(root: yaml.Node | None, key: str) -> tuple[int, int]:
 
 def write_value(value: object) -> str:
     """Write a value so that YAML and DVC's --set-param read the same."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, list):
+        return f"[{', '.join(map(write_value, value))}]"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    # 1e-06 is text in YAML 1.1, and 1.0e-06 a number.
+    return text.replace("e", ".0e") if isinstance(value, float) and "." not in text else text
 
 
 def check_name(name: str) -> str:

@@ -190,6 +190,17 @@ def dispatch_workflow(repository: Repository, match: "re.Match[str]", request: R
     return 204, None
 
 
+@route("POST", "/dispatches")
+def dispatch_event(repository: Repository, _match: "re.Match[str]", request: Request) -> Answer:
+    """Tell workflows that listen for it of an event in the world outside; nobody does so without a token."""
+    if not request.token:
+        return 401, {"message": "Requires authentication"}
+    if not (isinstance(request.body, dict) and request.body.get("event_type")):
+        return 422, {"message": 'Invalid request. "event_type" wasn\'t supplied.'}
+    repository.dispatches.append(request.body)
+    return 204, None
+
+
 def answer(repository: Repository, request: Request) -> Answer:
     """Find the route of a request and let it answer; what is not known here is told apart from what is not there."""
     repository.requests.append(request)

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import HANDLER, create_function, create_role, invoke, make_client, pack
 
+EVENTS = "arn:aws:events:eu-central-1:123456789012"
 FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:model"
 Credentials = Mapping[str, str]
 
@@ -102,6 +103,14 @@ def test_role_does_what_its_policy_allows_and_no_more(cloud: Cloud) -> None:
             "logs:FilterLogEvents on .*/model",
         ),
         ("iam", "list_roles", {}, "iam:ListRoles because"),
+        ("events", "describe_rule", {"Name": "one"}, "events:DescribeRule on .*:rule/one "),
+        ("events", "list_targets_by_rule", {"Rule": "one"}, "events:ListTargetsByRule on .*:rule/one "),
+        (
+            "events",
+            "describe_api_destination",
+            {"Name": "one"},
+            "events:DescribeApiDestination on .*:api-destination/one ",
+        ),
         (
             "sts",
             "assume_role",
@@ -226,6 +235,51 @@ def test_creating_a_function_asks_to_tag_it_and_to_pass_its_role(
         make_client(cloud, "lambda", keys).create_function(FunctionName="model-2", Tags={"a": "b"}, **asked)
 
     assert [wanted.action for wanted in cloud.guard.asked[f"maker-{len(condition)}"]][-1] == missing
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "missing"),
+    [
+        ("put_rule", {"Name": "one", "Tags": [{"Key": "a", "Value": "b"}]}, "events:TagResource on .*:rule/one "),
+        (
+            "put_targets",
+            {
+                "Rule": "one",
+                "Targets": [{"Id": "1", "Arn": "arn:b"}, {"Id": "2", "Arn": "arn:a", "RoleArn": "arn:r"}],
+            },
+            "iam:PassRole on resource: arn:r ",
+        ),
+        (
+            "create_api_destination",
+            {"Name": "two", "ConnectionArn": f"{EVENTS}:connection/key/1", "HttpMethod": "POST"},
+            f"events:CreateApiDestination on resource: {EVENTS}:connection/key/1 ",
+        ),
+        (
+            "describe_api_destination",
+            {"Name": "known"},
+            f"events:DescribeApiDestination on resource: {EVENTS}:connection/known/",
+        ),
+    ],
+)
+def test_rules_and_destinations_ask_for_more_than_themselves(
+    cloud: Cloud, call: str, arguments: dict[str, Any], missing: str
+) -> None:
+    events = make_client(cloud, "events")
+    connection = events.create_connection(Name="known", AuthorizationType="API_KEY", AuthParameters={})
+    events.create_api_destination(
+        Name="known", ConnectionArn=connection["ConnectionArn"], InvocationEndpoint="https://a.b", HttpMethod="POST"
+    )
+    own = (
+        ("events:PutRule events:PutTargets", f"{EVENTS}:rule/*"),
+        (
+            "events:CreateApiDestination events:DescribeApiDestination",
+            f"{EVENTS}:api-destination/*",
+        ),
+    )
+    keys = assume(cloud, f"leads-{call}", *(make_statement(*one) for one in own))
+
+    with pytest.raises(ClientError, match=f"not authorized to perform: {missing}"):
+        getattr(make_client(cloud, "events", keys), call)(**arguments)
 
 
 def test_services_act_in_the_name_of_the_role_that_they_were_given(cloud: Cloud) -> None:

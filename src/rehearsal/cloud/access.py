@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaBackend
+from moto.events.models import events_backends
 from moto.iam.models import iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
@@ -92,7 +93,7 @@ class Guard:
     def refuse(self, ask: Ask) -> tuple[str, str] | None:
         """Tell why a request is refused, as code and message; None if it is not."""
         role = self._find_role(ask.key)
-        needed = [wanted for wanted in ask.wanted if wanted.action not in FREE]
+        needed = [one for wanted in ask.wanted if wanted.action not in FREE for one in (wanted, *find_second(wanted))]
         if role is None:
             if self.root_allowed or all(wanted.action == "sts:AssumeRole" for wanted in needed):
                 return None
@@ -179,6 +180,15 @@ class Guard:
         found = [role.permissions_boundary_arn for role in roles if role.arn == wanted.resource]
         known = {"iam:PermissionsBoundary": found[0]} if found and found[0] else {}
         return replace(wanted, conditions={**wanted.conditions, **known})
+
+
+def find_second(wanted: Wanted) -> Iterator[Wanted]:
+    """Find what AWS asks for beside a look at a destination: the same of its connection."""
+    if wanted.action == "events:DescribeApiDestination" and wanted.resource:
+        _, _, _, region, account, named = wanted.resource.split(":")
+        found = events_backends[account][region].destinations.get(named.rpartition("/")[2])
+        if found:
+            yield replace(wanted, resource=found.connection_arn)
 
 
 def read_documents(texts: Iterable[str]) -> Documents:

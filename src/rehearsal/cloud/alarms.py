@@ -77,10 +77,18 @@ class Watch:
         Gives moto's metrics and alarms.
     minute_seconds : float
         How long a minute of the alarms' periods takes.
+    announce : callable
+        Is told of each alarm that has another state.
     """
 
-    def __init__(self, find_backend: Callable[[], CloudWatchBackend], minute_seconds: float) -> None:
+    def __init__(
+        self,
+        find_backend: Callable[[], CloudWatchBackend],
+        minute_seconds: float,
+        announce: Callable[[Alarm], None],
+    ) -> None:
         self._find_backend = find_backend
+        self._announce = announce
         self._pace = minute_seconds / 60
         self._lock = threading.Lock()
         self._read = 0
@@ -101,9 +109,11 @@ class Watch:
             self._collect(backend, now)
             # An alarm on an expression, or a composite one, keeps the state that it has.
             watched = [alarm for alarm in list(backend.alarms.values()) if alarm.metric_name]
-            for alarm in watched:
-                self._set_state(alarm, now)
-            return {alarm.name: alarm.state_value for alarm in watched}
+            changed = [alarm for alarm in watched if self._set_state(alarm, now)]
+            states = {alarm.name: alarm.state_value for alarm in watched}
+        for alarm in changed:
+            self._announce(alarm)
+        return states
 
     def _collect(self, backend: CloudWatchBackend, now: float) -> None:
         """Read the points that have come since the last time."""
@@ -123,8 +133,8 @@ class Watch:
                 count = int(datum.sample_count)
                 points.extend([(time, datum.sum / count)] * count)
 
-    def _set_state(self, alarm: Alarm, now: float) -> None:
-        """Set one alarm's state."""
+    def _set_state(self, alarm: Alarm, now: float) -> bool:
+        """Set one alarm's state, and tell whether it is another one."""
         points = self._points[name_metric(alarm.namespace, alarm.metric_name, alarm.dimensions)]
         length = int(alarm.period) * self._pace
         periods: list[float | None] = []
@@ -133,8 +143,11 @@ class Watch:
             values = [value for time, value in points if end - length < time <= end]
             periods.append(compute_statistic(alarm, values) if values else None)
         # Moto says OK of an alarm that was never looked at.
-        former = NO_DATA if alarm.state_reason.startswith("Unchecked") else alarm.state_value
-        state = decide_state(alarm, periods, former)
-        if state != alarm.state_value or former != alarm.state_value:
+        if alarm.state_reason.startswith("Unchecked"):
+            alarm.state_value = NO_DATA
+        state = decide_state(alarm, periods, alarm.state_value)
+        changed = state != alarm.state_value
+        if changed:
             reason = f"Of the last {len(periods)} periods, newest first: {periods}; threshold {alarm.threshold}."
             alarm.update_state(reason, json.dumps({"recentDatapoints": periods, "threshold": alarm.threshold}), state)
+        return changed

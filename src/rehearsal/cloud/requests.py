@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -44,6 +44,11 @@ RESOURCES = {
         "DashboardName": "arn:aws:cloudwatch::{account}:dashboard/{value}",
         "ResourceARN": "{value}",
     },
+    "events": {
+        "Name": "arn:aws:events:{region}:{account}:{kind}/{value}",
+        "ResourceARN": "{value}",
+        "Rule": "arn:aws:events:{region}:{account}:rule/{value}",
+    },
     "firehose": {"DeliveryStreamName": "arn:aws:firehose:{region}:{account}:deliverystream/{value}"},
     "iam": {
         "OpenIDConnectProviderArn": "{value}",
@@ -62,20 +67,24 @@ RESOURCES = {
 # What AWS asks for beside the action, of a request that tags what it makes ...
 TAGGING = {
     "cloudwatch:PutMetricAlarm": "cloudwatch:TagResource",
+    "events:PutRule": "events:TagResource",
     "firehose:CreateDeliveryStream": "firehose:TagDeliveryStream",
     "iam:CreateRole": "iam:TagRole",
     "lambda:CreateFunction": "lambda:TagResource",
     "logs:CreateLogGroup": "logs:TagResource",
     "sns:CreateTopic": "sns:TagResource",
 }
-# ... or that hands a role to a service: the field, or the field within a field, that names the role.
+# ... or that hands a role to a service: the field, or the field within a field or a list, that names the role ...
 PASSING = {
+    "events:PutTargets": ("Targets", "RoleArn"),
     "firehose:CreateDeliveryStream": ("ExtendedS3DestinationConfiguration", "RoleARN"),
     "firehose:UpdateDestination": ("ExtendedS3DestinationUpdate", "RoleARN"),
     "lambda:CreateFunction": ("Role",),
     "lambda:UpdateFunctionConfiguration": ("Role",),
     "logs:PutSubscriptionFilter": ("roleArn",),
 }
+# ... or that is done to a second thing too: the field that names it.
+SECOND = {"events:CreateApiDestination": "ConnectionArn"}
 # By service: a field of the request, and the key of a condition.
 CONDITIONS = {
     "cloudwatch": {"Namespace": "cloudwatch:namespace"},
@@ -136,6 +145,8 @@ def read_ask(environ: dict[str, Any], account: str) -> Ask | None:
 
 def list_actions(service: str, action: str, fields: Mapping[str, Any], place: Mapping[str, str]) -> Iterator[Wanted]:
     """List what a request to a service with named fields asks for."""
+    # A name is one of what the action is called after: DescribeApiDestination, of an api-destination.
+    place = {**place, "kind": "-".join(re.findall("[A-Z][a-z]+", action)[1:]).lower()}
     for name, resource in RESOURCES.get(service, {}).items():
         if fields.get(name):
             values = fields[name] if isinstance(fields[name], list) else [fields[name]]
@@ -152,12 +163,20 @@ def list_dependents(wanted: Wanted, fields: Mapping[str, Any]) -> Iterator[Wante
     """List what AWS asks for beside an action."""
     if wanted.action in TAGGING and any(name.lower().startswith("tags") for name in fields):
         yield Wanted(TAGGING[wanted.action], wanted.resource)
-    role: Any = fields
-    for name in PASSING.get(wanted.action, ()):
-        role = role.get(name) or {}
-    if isinstance(role, str):
-        service = f"{wanted.action.partition(':')[0]}.amazonaws.com"
+    service = f"{wanted.action.partition(':')[0]}.amazonaws.com"
+    for role in list_values(fields, PASSING.get(wanted.action, ())):
         yield Wanted("iam:PassRole", role, {"iam:PassedToService": service})
+    if second := fields.get(SECOND.get(wanted.action, "")):
+        yield Wanted(wanted.action, second)
+
+
+def list_values(value: Any, names: Sequence[str]) -> Iterator[str]:
+    """List the texts under a row of names, in each item of what is a list."""
+    for one in value if isinstance(value, list) else [value]:
+        if names and isinstance(one, Mapping):
+            yield from list_values(one.get(names[0]), names[1:])
+        elif isinstance(one, str):
+            yield one
 
 
 def list_bucket_actions(environ: Mapping[str, Any], query: Mapping[str, str]) -> Iterator[Wanted]:

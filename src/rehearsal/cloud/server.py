@@ -17,6 +17,7 @@ from werkzeug.serving import make_server
 
 from rehearsal.cloud.access import Guard
 from rehearsal.cloud.alarms import Watch
+from rehearsal.cloud.events import Bus, Sent
 from rehearsal.cloud.front import make_front
 from rehearsal.cloud.functions import Fleet, FunctionBackend
 from rehearsal.cloud.monitoring import Delivery, Invocation, Monitor
@@ -46,11 +47,17 @@ class Cloud:
     guard: Guard
     _monitor: Monitor
     _watch: Watch
+    _bus: Bus
 
     @property
     def invocations(self) -> list[Invocation]:
         """List the invocations so far."""
         return list(self._monitor.invocations)
+
+    @property
+    def sent(self) -> list[Sent]:
+        """List what rules sent to the world outside, because an alarm changed."""
+        return list(self._bus.sent)
 
     def evaluate_alarms(self) -> dict[str, str]:
         """Set the alarms' states from the metrics until now, and give them by name."""
@@ -160,6 +167,7 @@ def serve_cloud(  # pylint: disable=too-many-arguments
     minute_seconds: float = 60,
     seed: int | None = None,
     delivery: Delivery | None = None,
+    hosts: Mapping[str, str] | None = None,
     root_allowed: bool = True,
     in_background: bool = True,
 ) -> Iterator[Cloud]:
@@ -175,6 +183,8 @@ def serve_cloud(  # pylint: disable=too-many-arguments
         Of the draw between an alias's versions.
     delivery : Delivery or None
         Where predictions go; without it, where a log group's subscription says.
+    hosts : mapping of str to str or None
+        Where hosts of the world outside are on loopback, for what rules send when an alarm changes.
     root_allowed : bool
         Whether keys that are no role's may do everything, and AWS's own services too; else these keys may do nothing
         but assume a role, and services what the role allows that they were given.
@@ -187,7 +197,8 @@ def serve_cloud(  # pylint: disable=too-many-arguments
     """
     guard = Guard(ACCOUNT, REGION, root_allowed)
     monitor = Monitor(ACCOUNT, REGION, delivery, guard.refuse_service)
-    watch = Watch(lambda: monitor.cloudwatch, minute_seconds)
+    bus = Bus(ACCOUNT, REGION, hosts or {}, guard.refuse_service)
+    watch = Watch(lambda: monitor.cloudwatch, minute_seconds, bus.announce)
     backend = type("Functions", (FunctionBackend,), {})
     with (
         _replace_functions(backend) as find_functions,
@@ -195,7 +206,7 @@ def serve_cloud(  # pylint: disable=too-many-arguments
         _serve_front(find_functions, guard, monitor) as front,
     ):
         backend.fleet, backend.front = Fleet(folder, monitor, endpoint, seed), front
-        cloud = Cloud(make_environment(endpoint), front, guard, monitor, watch)
+        cloud = Cloud(make_environment(endpoint), front, guard, monitor, watch, bus)
         try:
             with _tick(cloud) if in_background else nullcontext():
                 yield cloud

@@ -164,6 +164,34 @@ variable "region" {
   }
 }
 
+variable "retrain_connection_arn" {
+  description = "Connection to GitHub, made by a person, by which the alarm on the live error starts retraining; null = it does not."
+  type        = string
+  default     = null
+
+  validation {
+    # The bootstrap's roles know it by this name.
+    condition     = var.retrain_connection_arn == null ? true : can(regex("^arn:aws:events:${var.region}:${var.account_id}:connection/${var.name}-${var.environment}-retraining/[0-9A-Za-z-]+$", var.retrain_connection_arn))
+    error_message = "retrain_connection_arn must be the ARN of a connection of this account and region with the name ${var.name}-${var.environment}-retraining."
+  }
+
+  validation {
+    condition     = var.retrain_connection_arn == null ? true : var.retrain_repository != null
+    error_message = "Give retrain_repository with retrain_connection_arn."
+  }
+}
+
+variable "retrain_repository" {
+  description = "Repository on GitHub whose workflow retrains, as OWNER/NAME; needed with retrain_connection_arn."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.retrain_repository == null ? true : can(regex("^[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?/[A-Za-z0-9._-]{1,100}$", var.retrain_repository))
+    error_message = "retrain_repository must be OWNER/NAME, as GitHub writes it."
+  }
+}
+
 variable "timeout_seconds" {
   description = "Seconds after which an unanswered request is ended."
   type        = number

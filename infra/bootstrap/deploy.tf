@@ -25,6 +25,12 @@ data "aws_iam_policy_document" "boundary" {
     actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
     resources = ["${each.value.logs}/failures/*", "${each.value.logs}/predictions/*"]
   }
+
+  statement {
+    sid       = "StartRetraining"
+    actions   = ["events:InvokeApiDestination"]
+    resources = each.value.destination
+  }
 }
 
 resource "aws_iam_policy" "boundary" {
@@ -103,7 +109,7 @@ data "aws_iam_policy_document" "shape" {
     condition {
       test     = "StringEquals"
       variable = "iam:PassedToService"
-      values   = ["firehose.amazonaws.com", "lambda.amazonaws.com", "logs.amazonaws.com"]
+      values   = ["events.amazonaws.com", "firehose.amazonaws.com", "lambda.amazonaws.com", "logs.amazonaws.com"]
     }
   }
 
@@ -145,6 +151,19 @@ data "aws_iam_policy_document" "shape" {
     sid       = "ShapeTopic"
     actions   = ["sns:CreateTopic", "sns:SetTopicAttributes", "sns:TagResource"]
     resources = [each.value.topic]
+  }
+
+  statement {
+    sid       = "ShapeRule"
+    actions   = ["events:PutRule", "events:PutTargets", "events:TagResource"]
+    resources = [each.value.rule]
+  }
+
+  # Whoever makes a destination must be allowed to for its connection as well; which stays a person's.
+  statement {
+    sid       = "ShapeDestination"
+    actions   = ["events:CreateApiDestination", "events:UpdateApiDestination"]
+    resources = concat(each.value.connection, each.value.destination)
   }
 }
 

@@ -95,6 +95,19 @@ data "aws_iam_policy_document" "read" {
     actions   = ["sns:GetTopicAttributes", "sns:ListTagsForResource"]
     resources = [each.value.topic]
   }
+
+  statement {
+    sid       = "ReadRule"
+    actions   = ["events:DescribeRule", "events:ListTagsForResource", "events:ListTargetsByRule"]
+    resources = [each.value.rule]
+  }
+
+  # Nothing of a connection but that a destination has it; who reads the token must be allowed something else.
+  statement {
+    sid       = "ReadDestination"
+    actions   = ["events:DescribeApiDestination"]
+    resources = concat(each.value.connection, each.value.destination)
+  }
 }
 
 resource "aws_iam_role" "plan" {

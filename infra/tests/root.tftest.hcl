@@ -8,6 +8,12 @@ mock_provider "aws" {
     }
   }
 
+  mock_resource "aws_cloudwatch_event_api_destination" {
+    defaults = {
+      arn = "arn:aws:events:eu-central-1:123456789012:api-destination/mock/0123-abcd"
+    }
+  }
+
   mock_resource "aws_cloudwatch_metric_alarm" {
     defaults = {
       arn = "arn:aws:cloudwatch:eu-central-1:123456789012:alarm:mock"
@@ -138,8 +144,52 @@ run "shape" {
   }
 
   assert {
+    condition = 0 == sum([
+      length(aws_cloudwatch_event_api_destination.retraining),
+      length(aws_cloudwatch_event_rule.retraining),
+      length(aws_cloudwatch_event_target.retraining),
+      length(aws_iam_role.retraining),
+      length(aws_iam_role_policy.retraining),
+    ])
+    error_message = "Without a connection nothing may start retraining."
+  }
+
+  assert {
     condition     = length(jsondecode(aws_cloudwatch_dashboard.model.dashboard_body).widgets) == 6
     error_message = "The dashboard must show the alarms and five graphs."
+  }
+}
+
+run "alarm_starts_retraining" {
+  command = plan
+
+  variables {
+    retrain_connection_arn = "arn:aws:events:eu-central-1:123456789012:connection/lifecycle-staging-retraining/0123-abcd"
+    retrain_repository     = "Octo/model"
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.retraining[0].event_pattern) == {
+      source      = ["aws.cloudwatch"]
+      detail-type = ["CloudWatch Alarm State Change"]
+      detail      = { alarmName = ["lifecycle-staging-live-error"], state = { value = ["ALARM"] } }
+    }
+    error_message = "The rule must be about the alarm on the live error alone, when it goes off."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_api_destination.retraining[0].invocation_endpoint == "https://api.github.com/repos/Octo/model/dispatches"
+    error_message = "The destination must be the repository's."
+  }
+
+  assert {
+    condition     = jsondecode(replace(aws_cloudwatch_event_target.retraining[0].input_transformer[0].input_template, "<alarm>", "\"a\"")) == { event_type = "retrain", client_payload = { alarm = "a" } }
+    error_message = "GitHub must be told what happened, and of which alarm."
+  }
+
+  assert {
+    condition     = aws_iam_role.retraining[0].permissions_boundary == "arn:aws:iam::123456789012:policy/lifecycle-staging-boundary"
+    error_message = "The role must have the boundary."
   }
 }
 
@@ -161,6 +211,7 @@ run "refuses_bad_values" {
     prediction_retention_days = 29
     python_version            = "3.10"
     region                    = "Frankfurt"
+    retrain_repository        = "model"
   }
 
   expect_failures = [
@@ -178,6 +229,7 @@ run "refuses_bad_values" {
     var.prediction_retention_days,
     var.python_version,
     var.region,
+    var.retrain_repository,
   ]
 }
 
@@ -241,12 +293,52 @@ run "refuses_the_last_bad_values" {
   command = plan
 
   variables {
-    bundle_key      = "first"
-    timeout_seconds = 0.5
+    bundle_key             = "first"
+    retrain_connection_arn = "arn:aws:events:eu-central-1:123456789012:connection/another/0123-abcd"
+    retrain_repository     = "Octo/model"
+    timeout_seconds        = 0.5
   }
 
   expect_failures = [
     var.bundle_key,
+    var.retrain_connection_arn,
     var.timeout_seconds,
+  ]
+}
+
+run "refuses_a_connection_of_another_environment" {
+  command = plan
+
+  variables {
+    retrain_connection_arn = "arn:aws:events:eu-central-1:123456789012:connection/lifecycle-production-retraining/0123-abcd"
+    retrain_repository     = "Octo/model"
+  }
+
+  expect_failures = [
+    var.retrain_connection_arn,
+  ]
+}
+
+run "refuses_a_connection_without_a_repository" {
+  command = plan
+
+  variables {
+    retrain_connection_arn = "arn:aws:events:eu-central-1:123456789012:connection/lifecycle-staging-retraining/0123-abcd"
+  }
+
+  expect_failures = [
+    var.retrain_connection_arn,
+  ]
+}
+
+run "refuses_a_repository_that_is_an_address" {
+  command = plan
+
+  variables {
+    retrain_repository = "https://github.com/Octo/model"
+  }
+
+  expect_failures = [
+    var.retrain_repository,
   ]
 }

@@ -33,7 +33,7 @@ from rehearsal.terraform import (
     name_variables,
     run_terraform,
 )
-from tests.infra.terraform import ROOT, copy_infra, init
+from tests.infra.terraform import ROOT, connect, copy_infra, init
 
 PREFIX = f"{NAME}-staging"
 DEPLOY, PLAN, DATA, MONITOR = (f"{NAME}-{role}" for role in ("deploy-staging", "plan", "data", "monitor"))
@@ -49,6 +49,7 @@ SETTINGS = {
 }
 # What a merged change of these files may be, beside the settings: file -> old and new text.
 EDITS = {
+    "retraining.tf": ("limit_per_second = 1", "limit_per_second = 2"),
     "alarms.tf": ('name = "${local.prefix}-alarms"', 'name = "${local.prefix}-alarms"\n  display_name = "Alarms"'),
     "function.tf": (
         'authorization_type = "AWS_IAM"',
@@ -149,9 +150,10 @@ def begin(cloud: Cloud, folder: Path) -> Life:
     init(infra / "bootstrap", **cloud.environment)
     given = [*USUAL, *name_variables(BOOTSTRAP), '-var=environments=["staging"]']
     run_terraform(infra / "bootstrap", "apply", "-auto-approve", *given, **cloud.environment)
+    retraining = connect(open_client("events", cloud.environment), "staging")
     cloud.guard.root_allowed = False
     first = build(infra, "v1.0.0", fault=LOGGED)
-    given = name_variables({**COMMON, "python_version": "3.11", "bundle_file": first.path.name})
+    given = name_variables({**COMMON, **retraining, "python_version": "3.11", "bundle_file": first.path.name})
     variables = ("-var-file=staging.tfvars", "-var=handler=service.handle", *given)
     return Life(cloud, infra, make_store(folder / "store"), variables)
 
@@ -230,8 +232,10 @@ def watch(life: Life) -> None:
     for prefix in ("predictions/", "labels/"):
         listed = store.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
         assert store.get_object(Bucket=bucket, Key=listed[0]["Key"])["Body"].read()
-    data = [{"MetricName": "live_error", "Value": 1.0}]
+    # More than staging.tfvars allows, so that the alarm goes off.
+    data = [{"MetricName": "live_error", "Value": 11.0}]
     life.open_client("cloudwatch", keys).put_metric_data(Namespace=f"{NAME}/staging", MetricData=data)
+    life.cloud.evaluate_alarms()
 
 
 def keep_data(life: Life) -> None:

@@ -13,6 +13,8 @@ from rehearsal import terraform
 from rehearsal.terraform import LOCAL_STATE, name_variables, run_terraform
 
 ROOT = Path(__file__).parents[2]
+# What the alarm starts retraining in, and what a person gives for that.
+REPOSITORY, TOKEN = "Octo/model", "a-token-that-opens-nothing"
 # Enough for a plan that calls nobody.
 OFFLINE = """
 provider "aws" {
@@ -24,6 +26,16 @@ provider "aws" {
   skip_requesting_account_id  = true
 }
 """
+
+
+def connect(client: Any, environment: str) -> dict[str, str]:
+    """Connect EventBridge with GitHub, as a person does, and give the variables that say so."""
+    made = client.create_connection(
+        Name=f"{terraform.NAME}-{environment}-retraining",
+        AuthorizationType="API_KEY",
+        AuthParameters={"ApiKeyAuthParameters": {"ApiKeyName": "Authorization", "ApiKeyValue": f"Bearer {TOKEN}"}},
+    )
+    return {"retrain_connection_arn": made["ConnectionArn"], "retrain_repository": REPOSITORY}
 
 
 def copy_infra(folder: Path) -> Path:

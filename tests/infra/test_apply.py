@@ -32,7 +32,7 @@ from rehearsal.terraform import (
     name_variables,
     run_terraform,
 )
-from tests.infra.terraform import copy_infra, init
+from tests.infra.terraform import REPOSITORY, TOKEN, connect, copy_infra, init
 
 pytestmark = pytest.mark.acceptance
 
@@ -70,14 +70,16 @@ def fixture_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (infra / "first.zip").write_bytes(zip_code("first"))
     (infra / "quick_override.tf").write_text(NO_TLS, encoding="utf-8")
     (infra / "bootstrap/quick_override.tf").write_text(QUICK_BOOTSTRAP, encoding="utf-8")
-    given = name_variables({**COMMON, "python_version": "3.11", "bundle_file": "first.zip"})
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     try:
         host, port = server.get_host_and_port()
         keys = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_REGION": REGION}
         environment = {**keys, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
-        world = World(infra, environment, ["-var-file=staging.tfvars", *given])
+        world = World(infra, environment, ["-var-file=staging.tfvars"])
+        retraining = connect(world.client("events"), "staging")
+        given = {**COMMON, **retraining, "python_version": "3.11", "bundle_file": "first.zip"}
+        world.root_variables.extend(name_variables(given))
         apply_bootstrap(world)
         init(infra, *BACKEND, "-backend-config=key=staging/terraform.tfstate", **environment)
         world.root("apply", "-auto-approve")
@@ -155,6 +157,19 @@ def test_plan_leaves_a_deploys_code_version_and_weights_alone(world: World) -> N
 
     assert version == "2"
     assert "No changes." in world.root("plan", "-detailed-exitcode")
+
+
+def test_alarm_on_the_live_error_leads_to_the_repository(world: World) -> None:
+    events, name = world.client("events"), f"{PREFIX}-retraining"
+
+    targets = events.list_targets_by_rule(Rule=name)["Targets"]
+    destination = events.describe_api_destination(Name=name)
+
+    assert [target["Arn"] for target in targets] == [destination["ApiDestinationArn"]]
+    assert destination["InvocationEndpoint"] == f"https://api.github.com/repos/{REPOSITORY}/dispatches"
+    # What Terraform knows holds no token.
+    state = world.client("s3").get_object(Bucket=STATE_BUCKET, Key="staging/terraform.tfstate")["Body"].read()
+    assert name in state.decode() and TOKEN not in state.decode()
 
 
 def test_data_are_not_destroyed_by_accident(world: World) -> None:

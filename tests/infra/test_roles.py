@@ -10,11 +10,13 @@ import pytest
 from rehearsal.cloud.access import Documents, Permissions
 from rehearsal.cloud.requests import Wanted
 from rehearsal.cloud.server import serve_cloud
+from rehearsal.github import Repository, serve_github
 from tests.infra.life import DATA, DEPLOY, MONITOR, PLAN, PREFIX, Life, begin, drop_action, live
+from tests.infra.terraform import REPOSITORY, TOKEN
 
 pytestmark = pytest.mark.acceptance
 
-SERVICES = [f"{PREFIX}-{name}" for name in ("delivery", "function", "subscription")]
+SERVICES = [f"{PREFIX}-{name}" for name in ("delivery", "function", "retraining", "subscription")]
 ROLES = [DATA, DEPLOY, MONITOR, PLAN, *SERVICES]
 # What AWS documents for a service's own role and the emulator's service does not ask for.
 UNASKED = {
@@ -31,15 +33,32 @@ UNASKED = {
 }
 
 
+@pytest.fixture(name="github", scope="module")
+def fixture_github() -> Repository:
+    """The repository on GitHub that the alarm is to wake."""
+    return Repository(full_name=REPOSITORY)
+
+
 @pytest.fixture(name="life", scope="module")
-def fixture_life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+def fixture_life(tmp_path_factory: pytest.TempPathFactory, github: Repository) -> Iterator[Life]:
     """A life in which nothing was refused."""
     folder = tmp_path_factory.mktemp("life")
-    with serve_cloud(folder / "cloud", seed=0) as cloud:
+    with (
+        serve_github(github, folder) as found,
+        pytest.MonkeyPatch.context() as patch,
+        serve_cloud(folder / "cloud", seed=0, hosts={"api.github.com": found["GH_HOST"]}) as cloud,
+    ):
+        patch.setenv("SSL_CERT_FILE", found["SSL_CERT_FILE"])
         life = begin(cloud, folder)
         live(life)
         assert not cloud.guard.refusals
         yield life
+
+
+@pytest.mark.usefixtures("life")
+def test_alarm_on_the_live_error_starts_retraining(github: Repository) -> None:
+    assert github.dispatches[0] == {"event_type": "retrain", "client_payload": {"alarm": f"{PREFIX}-live-error"}}
+    assert {request.token for request in github.requests} == {TOKEN}
 
 
 def read_role(life: Life, role: str) -> tuple[Permissions, list[Wanted]]:

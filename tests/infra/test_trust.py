@@ -89,7 +89,9 @@ def fixture_root_plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     """What the root would make for staging."""
     infra = copy_infra(tmp_path_factory.mktemp("root"))
     (infra / "staging.tfvars").rename(infra / "staging.auto.tfvars")
-    return plan_offline(infra, {**COMMON, "python_version": "3.11", "bundle_key": "first.zip"})
+    connection = f"arn:aws:events:{REGION}:{ACCOUNT}:connection/{NAME}-staging-retraining/0123-abcd"
+    retraining = {"retrain_connection_arn": connection, "retrain_repository": "Octo/model"}
+    return plan_offline(infra, {**COMMON, **retraining, "python_version": "3.11", "bundle_key": "first.zip"})
 
 
 @pytest.fixture(name="root", scope="module")
@@ -285,7 +287,7 @@ def test_boundary_allows_what_the_roles_within_it_need(bootstrap: Documents, roo
     boundary = bootstrap['aws_iam_policy.boundary["staging"] policy']
     needed = [statement for name, statement in list_statements(root) if name.startswith("aws_iam_role_policy")]
 
-    assert len(needed) == 4
+    assert len(needed) == 5
     for statement in needed:
         for action in listed(statement["Action"]):
             for resource in listed(statement["Resource"]):
@@ -352,6 +354,14 @@ def test_inline_policies_fit_into_a_role(bootstrap_plan: dict[str, Any], bootstr
             "arn:aws:cloudwatch::{account}:dashboard/{}",
         ),
         ("aws_sns_topic.alarms", "name", "sns:CreateTopic", "arn:aws:sns:{region}:{}"),
+        ("aws_iam_role.retraining[0]", "name", "iam:PassRole", "arn:aws:iam::{account}:role/{}"),
+        ("aws_cloudwatch_event_rule.retraining[0]", "name", "events:PutRule", "arn:aws:events:{region}:rule/{}"),
+        (
+            "aws_cloudwatch_event_api_destination.retraining[0]",
+            "name",
+            "events:CreateApiDestination",
+            "arn:aws:events:{region}:api-destination/{}",
+        ),
     ],
 )
 def test_deploy_is_allowed_what_the_root_names(
@@ -362,6 +372,39 @@ def test_deploy_is_allowed_what_the_root_names(
     document = bootstrap['aws_iam_role_policy.deploy_shape["staging"] policy']
 
     assert allows(document, action, resource, {"iam:PassedToService": "lambda.amazonaws.com"})
+
+
+def test_events_of_one_rule_alone_start_retraining_and_reach_one_destination_alone(
+    bootstrap: Documents, root: Documents
+) -> None:
+    trust, own = (
+        root[f"aws_iam_role{name}"] for name in (".retraining[0] assume_role_policy", "_policy.retraining[0] policy")
+    )
+    boundary = bootstrap['aws_iam_policy.boundary["staging"] policy']
+    rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{NAME}-staging-retraining"
+    destination = f"arn:aws:events:{REGION}:{ACCOUNT}:api-destination/{NAME}-staging-retraining"
+
+    def lets_in(source: str | None, service: str = "events.amazonaws.com") -> bool:
+        context = {"aws:SourceArn": source} if source else {}
+        return allows(trust, "sts:AssumeRole", context=context, principal=("Service", service))
+
+    assert lets_in(rule)
+    assert not lets_in(None) and not lets_in(f"{rule}-2") and not lets_in(rule, "lambda.amazonaws.com")
+    for document in (own, boundary):
+        # AWS writes a number of its own behind the name, or leaves it out.
+        for named in (destination, f"{destination}/0123-abcd"):
+            assert allows(document, "events:InvokeApiDestination", named)
+        assert not allows(document, "events:InvokeApiDestination", f"{destination}-2")
+
+
+def test_deploy_touches_no_connection_but_to_lead_its_own_to_its_destination(bootstrap: Documents) -> None:
+    document = bootstrap['aws_iam_role_policy.deploy_shape["staging"] policy']
+    connection = f"arn:aws:events:{REGION}:{ACCOUNT}:connection/{NAME}-staging-retraining"
+
+    assert allows(document, "events:CreateApiDestination", f"{connection}/0123-abcd")
+    assert not allows(document, "events:CreateApiDestination", connection.replace("staging", "production"))
+    for action in ("events:CreateConnection", "events:UpdateConnection", "events:DeauthorizeConnection"):
+        assert not allows(document, action, connection)
 
 
 def test_monitor_reads_where_the_root_writes_and_reports_where_its_alarm_looks(

@@ -158,10 +158,14 @@ def name_variables(place: Mapping[str, str]) -> list[str]:
     born = (
         {"bundle_file": os.path.relpath(BUNDLE, FOLDER.resolve())} if BUNDLE.exists() else {"bundle_key": NO_BUNDLE}
     )
+    # Set where the alarm is to start retraining; the token lies in the connection.
+    connection = os.environ.get("RETRAIN_CONNECTION")
+    repository = os.environ.get("GITHUB_REPOSITORY", "")
     variables = {
         **place,
         "python_version": json.loads(ENVIRONMENT.read_text(encoding="utf-8"))["python"],
         **born,
+        **({"retrain_connection_arn": connection, "retrain_repository": repository} if connection else {}),
     }
     return [f"-var={name}={value}" for name, value in variables.items()]
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
+from conftest import ROOT as REPOSITORY
 from moto.server import ThreadedMotoServer
 from readings import write_params
 
 from lifecycle.errors import MisuseError, RefusedError
-from lifecycle.infra import OUTPUTS, PLAN, Change, main, read_changes, write_summary
+from lifecycle.infra import OUTPUTS, PLAN, Change, main, name_variables, read_changes, write_summary
 from tests.tools import require_tool
 
 # As small as an environment can be: it takes what the real one takes.
@@ -90,6 +92,39 @@ def test_unknown_environment_and_missing_plan_are_told(tmp_path: Path, monkeypat
         main(["plan", "test"])
     with pytest.raises(MisuseError, match="lifecycle.infra plan staging"):
         main(["apply", "staging"])
+
+
+def test_connection_for_retraining_is_handed_on_with_the_repository_and_left_out_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/environment.json").write_text('{"python": "3.11"}', encoding="utf-8")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "team/model")
+
+    monkeypatch.setenv("RETRAIN_CONNECTION", "")
+    without = name_variables({})
+    monkeypatch.setenv("RETRAIN_CONNECTION", "arn:aws:events:one")
+    given = name_variables({})
+
+    assert {*given} - {*without} == {
+        "-var=retrain_connection_arn=arn:aws:events:one",
+        "-var=retrain_repository=team/model",
+    }
+    assert not [one for one in without if "retrain" in one]
+
+
+def test_workflows_hand_the_connection_to_production_alone() -> None:
+    folder = REPOSITORY / ".github/workflows"
+    jobs = {
+        name: yaml.safe_load((folder / f"{name}.yml").read_text(encoding="utf-8"))["jobs"]
+        for name in ("deploy", "infra")
+    }
+
+    given = {name for name, job in jobs["deploy"].items() if "RETRAIN_CONNECTION" in job.get("env", {})}
+
+    assert given == {"plan", "production"}
+    assert "matrix.environment == 'production' && " in jobs["infra"]["plan"]["env"]["RETRAIN_CONNECTION"]
 
 
 @pytest.fixture(name="environment")

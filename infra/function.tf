@@ -37,7 +37,7 @@ resource "aws_cloudwatch_log_group" "function" {
 
 resource "aws_lambda_function" "model" {
   function_name = local.prefix
-  description   = "Answers with the model's predictions."
+  description   = coalesce(var.release, "Answers with the model's predictions.")
   role          = aws_iam_role.function.arn
   handler       = var.handler
   runtime       = "python${var.python_version}"

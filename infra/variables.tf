@@ -164,6 +164,17 @@ variable "region" {
   }
 }
 
+variable "release" {
+  description = "What a deploy writes of the bundle that the function is born with, so that it knows the version again."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.release == null ? true : can(regex("^[^\\s@]+@[^\\s@]+ [0-9a-f]{12}$", var.release))
+    error_message = "release must have the form model@v1.0.0 0123456789ab."
+  }
+}
+
 variable "retrain_connection_arn" {
   description = "Connection to GitHub, made by a person, by which the alarm on the live error starts retraining; null = it does not."
   type        = string

@@ -18,6 +18,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lifecycle.delivery.service import describe_release
+from lifecycle.deploy import read_release
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.github.runner import append_to
 from lifecycle.params import read_params
@@ -155,9 +157,11 @@ def start(environment: str) -> dict[str, str]:
 def name_variables(place: Mapping[str, str]) -> list[str]:
     """Write the variables that no environment's file holds."""
     # From Terraform's own folder on, so that the plan is the same wherever the repository lies.
-    born = (
-        {"bundle_file": os.path.relpath(BUNDLE, FOLDER.resolve())} if BUNDLE.exists() else {"bundle_key": NO_BUNDLE}
-    )
+    born = {"bundle_key": NO_BUNDLE}
+    if BUNDLE.exists():
+        release = read_release()
+        described = describe_release(release.name, release.sha256)
+        born = {"bundle_file": os.path.relpath(BUNDLE, FOLDER.resolve()), "release": described}
     # Set where the alarm is to start retraining; the token lies in the connection.
     connection = os.environ.get("RETRAIN_CONNECTION")
     repository = os.environ.get("GITHUB_REPOSITORY", "")

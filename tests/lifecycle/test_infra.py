@@ -114,6 +114,22 @@ def test_connection_for_retraining_is_handed_on_with_the_repository_and_left_out
     assert not [one for one in without if "retrain" in one]
 
 
+def test_function_is_born_with_the_bundle_under_the_name_that_a_deploy_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/environment.json").write_text('{"python": "3.11"}', encoding="utf-8")
+    facts = {"name": "model", "version": "v1.0.0", "sha256": "a" * 64, "changed": False, "commit": "b" * 40}
+
+    without = name_variables({})
+    (tmp_path / "out/bundle.zip").write_bytes(b"zip")
+    (tmp_path / "out/bundle.json").write_text(json.dumps(facts), encoding="utf-8")
+    given = name_variables({})
+
+    assert {*given} - {*without} == {"-var=bundle_file=../out/bundle.zip", "-var=release=model@v1.0.0 aaaaaaaaaaaa"}
+
+
 def test_workflows_hand_the_connection_to_production_alone() -> None:
     folder = REPOSITORY / ".github/workflows"
     jobs = {

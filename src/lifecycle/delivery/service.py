@@ -78,7 +78,7 @@ class Service:
         if hash_bytes(content) != sha256:
             raise RefusedError(f"{bundle} has the SHA-256 {hash_bytes(content)}; expected {sha256}. Build it anew.")
         code = base64.b64encode(bytes.fromhex(sha256)).decode()
-        description = f"{name} {sha256[:12]}"
+        description = describe_release(name, sha256)
         for version, described in self.list_published().items():
             if described == description:
                 return version
@@ -238,6 +238,11 @@ class Service:
 def _keep_former(alias: Alias) -> str:
     """Write what the description knows of the champion before, so that it is not forgotten."""
     return f", before {alias.former}" if alias.former else ""
+
+
+def describe_release(name: str, sha256: str) -> str:
+    """Write of a version which bundle it holds, and what that one calls itself, as ``model@v1.0.0``."""
+    return f"{name} {sha256[:12]}"
 
 
 def open_service(target: Mapping[str, Any]) -> Service:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -19,7 +20,7 @@ from lifecycle.predictor import load_predictor
 from lifecycle.repository import require_revision
 from rehearsal.life.model import Repository
 from rehearsal.remote import make_remote
-from rehearsal.replay import ask, read_month
+from rehearsal.replay import Replay, ask, read_month
 from tests.bench.line import Line
 from tests.bench.preparing import measure_seconds, write_month
 
@@ -109,23 +110,33 @@ def measure_months(folder: Path, source: Path, trained: Sequence[str], watched: 
     repository.must_run("lifecycle.reproduce")
     # Each log holds one month, whose rows say themselves when they were asked; then come the labels.
     repository.commit({"monitor": {"window_days": 40, "max_silence_hours": 72}}, "Train on real months")
-    predictor, domain = load_predictor(repository.folder / ONNX), params.load_domain()
     for month in watched:
-        path, log = source / file_name(params.ingest.source).format(month=month), folder / month
-        replay = read_month(path, domain)
-        features = domain.compute_features(replay.columns)
-        X = np.column_stack(list(features.values())).astype(np.float32)
-        direct = float(np.sqrt(np.mean((predictor.predict(X) - replay.target.astype(np.float32)) ** 2)))
-        repository.must_run("rehearsal.replay", str(path), str(log))
-        # Two days after the last request all labels are there.
-        until = str(np.datetime_as_string(replay.time[-1] + np.timedelta64(2, "D"), unit="s"))
-        addresses = (f"--predictions={log / 'predictions'}", f"--labels={log / 'labels'}")
-        repository.must_run("lifecycle.monitor", *addresses, "--until", until)
-        report = json.loads((repository.folder / "out/monitor.json").read_text(encoding="utf-8"))
+        path = source / file_name(params.ingest.source).format(month=month)
+        replay = read_month(path, params.load_domain())
+        direct = measure_directly(replay, repository.folder / ONNX, params)
+        report = watch(repository, path, folder / month, replay)
         (judged,) = [version for version in report["versions"] if version["judged"]]
         live = judged["metrics"][report["metric"]]
         drifted = [drift["name"] for drift in report["drift"] if drift["drifted"]]
         note = f"{report['verdict']}: {live['value']:.4g}, from the file {direct:.4g}, tested {live['tested']:.4g}"
-        note = f"{note}; {len(X):,} rows; drift of {', '.join(drifted) or 'nothing'}"
+        note = f"{note}; {len(replay.target):,} rows; drift of {', '.join(drifted) or 'nothing'}"
         what = f"monitor: error on {month} after {trained[-1]}, off that from the file"
         yield Line(what, abs(live["value"] / direct - 1), ceiling=1e-4, note=note)
+
+
+def measure_directly(replay: Replay, model: Path, params: Params) -> float:
+    """Compute a model's root mean squared error on a month, without a log and without the monitor."""
+    features = params.load_domain().compute_features(replay.columns)
+    X = np.column_stack(list(features.values())).astype(np.float32)
+    gaps = load_predictor(model).predict(X) - replay.target.astype(np.float32)
+    return float(np.sqrt(np.mean(gaps**2)))
+
+
+def watch(repository: Repository, path: Path, log: Path, replay: Replay) -> dict[str, Any]:
+    """Replay a month into a log, and monitor it two days after its last request, when all labels are there."""
+    repository.must_run("rehearsal.replay", str(path), str(log))
+    until = str(np.datetime_as_string(replay.time[-1] + np.timedelta64(2, "D"), unit="s"))
+    addresses = (f"--predictions={log / 'predictions'}", f"--labels={log / 'labels'}")
+    repository.must_run("lifecycle.monitor", *addresses, "--until", until)
+    report: dict[str, Any] = json.loads((repository.folder / "out/monitor.json").read_text(encoding="utf-8"))
+    return report

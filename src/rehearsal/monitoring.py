@@ -2,9 +2,6 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +10,7 @@ import rehearsal.github_pulls  # noqa: F401  pylint: disable=unused-import
 from lifecycle.data.months import file_name, list_months
 from lifecycle.params import read_params
 from rehearsal import events
+from rehearsal.life.model import Repository
 from rehearsal.remote import call_git
 from rehearsal.replay import write_days
 from rehearsal.retraining import change_main
@@ -28,7 +26,7 @@ def rehearse_monitor(stage: Stage) -> None:
     stage.github.remote = stage.remote.bare
     log = stage.folder / "log"
     champion = train(stage, FEW_TREES)
-    call(stage, "lifecycle.github.versions", "promote", champion)
+    Repository(stage.remote.clone).must_run("lifecycle.github.versions", "promote", champion)
     before = {kind: list(replay(stage, kind)) for kind in LOGS}
     challenger = train(stage, MORE_TREES, deploy={"challenge": True})
     beside = [{**line, "variant": "shadow"} for line in replay(stage, "predictions")]
@@ -58,23 +56,14 @@ def train(stage: Stage, trees: int, **changes: dict[str, Any]) -> str:
     """Train a model on main, and register it; give its version."""
     small = {"train": {"max_iter": trees, "folds": 2}, "evaluate": {"resamples": 50}}
     change_main(stage, {**small, **changes}, "lifecycle.reproduce", "dvc push --quiet")
-    return call(stage, "lifecycle.github.versions", "register").strip().partition("@")[2]
-
-
-def call(stage: Stage, *command: str) -> str:
-    """Run a Python module in the clone, with the clone's code, and give what it printed."""
-    folder = stage.remote.clone
-    environment = {**os.environ, "PYTHONPATH": str(folder / "src")}
-    arguments = [sys.executable, "-m", *command]
-    done = subprocess.run(arguments, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return done.stdout
+    return Repository(stage.remote.clone).must_run("lifecycle.github.versions", "register").strip().partition("@")[2]
 
 
 def replay(stage: Stage, kind: str) -> Iterator[dict[str, Any]]:
     """Let the clone's model predict its test month, each row in a request of its own; give the lines of a log."""
     folder = stage.folder / "replayed"
     months = list_months(stage.remote.clone / "data", file_name(read_params().ingest.source))
-    call(stage, "rehearsal.replay", str(months[max(months)]), str(folder))
+    Repository(stage.remote.clone).must_run("rehearsal.replay", str(months[max(months)]), str(folder))
     for path in sorted((folder / kind).rglob("*.gz")):
         for line in map(json.loads, gzip.decompress(path.read_bytes()).splitlines()):
             yield {**line, "request_id": f"{line['request_id']}-{line['row']}", "row": 0}

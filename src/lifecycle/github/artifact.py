@@ -6,13 +6,16 @@ import stat
 import struct
 import zipfile
 import zlib
-from typing import Any, NoReturn, cast
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lifecycle.errors import RefusedError
 from lifecycle.github.client import show_text
 from lifecycle.views.report_facts import Report
+
+Data = TypeVar("Data", bound=BaseModel)
 
 FILE = "report.json"
 # Of the archive, and of what it unpacks to; an honest report has some ten thousand.
@@ -83,6 +86,25 @@ def read_json(archive: bytes, name: str) -> Any:
         If the archive holds anything else than this file, or the file no sound JSON.
     """
     return _parse(_unpack(archive, name), name)
+
+
+def read_data(path: Path, model: type[Data], kind: str, most_bytes: int) -> Data:
+    """Read a file of JSON that comes from another job as data of a form.
+
+    Raises
+    ------
+    RefusedError
+        If it is too large, or has another form; ``kind`` says what it should have been.
+    """
+    content = path.read_bytes()
+    if len(content) > most_bytes:
+        raise RefusedError(f"{path} has {len(content):,d} bytes, expected at most {most_bytes:,d}.")
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        field = show_text(".".join(map(str, fault["loc"])) or "its top level")
+        raise RefusedError(f"{path} is no {kind}: {field}: {show_text(fault['msg'])}.") from error
 
 
 def _unpack(archive: bytes, name: str) -> bytes:

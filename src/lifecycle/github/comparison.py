@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from lifecycle.comparison.record import NOTES, describe_decision, find_same, write_decision
 from lifecycle.comparison.sequential import PROMOTE
 from lifecycle.errors import MisuseError, RefusedError, run
+from lifecycle.github.artifact import read_data
 from lifecycle.github.client import Client, open_client, show_text
 from lifecycle.github.results import CREDENTIALS
 from lifecycle.github.versions import name_author
@@ -64,15 +65,7 @@ def read_record(path: Path) -> dict[str, Any]:
     RefusedError
         If it is too large, or no decision.
     """
-    content = path.read_bytes()
-    if len(content) > MOST_BYTES:
-        raise RefusedError(f"{path} has {len(content):,d} bytes, expected at most {MOST_BYTES:,d}.")
-    try:
-        return Record.model_validate_json(content).model_dump(by_alias=True)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        field = show_text(".".join(map(str, fault["loc"])) or "its top level")
-        raise RefusedError(f"{path} is no decision: {field}: {show_text(fault['msg'])}.") from error
+    return read_data(path, Record, "decision", MOST_BYTES).model_dump(by_alias=True)
 
 
 def fetch() -> None:

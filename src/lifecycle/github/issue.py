@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from lifecycle.errors import MisuseError, RefusedError, run
-from lifecycle.github.client import Client, open_client, show_text
+from lifecycle.errors import MisuseError, run
+from lifecycle.github.artifact import read_data
+from lifecycle.github.client import Client, open_client
 from lifecycle.views.markdown import escape_text
 from lifecycle.views.report_facts import Items, Text
 
@@ -38,15 +39,7 @@ def read_finding(path: Path) -> Finding:
     RefusedError
         If it is too large, or no such report.
     """
-    content = path.read_bytes()
-    if len(content) > MOST_BYTES:
-        raise RefusedError(f"{path} has {len(content):,d} bytes, expected at most {MOST_BYTES:,d}.")
-    try:
-        return Finding.model_validate_json(content)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        field = show_text(".".join(map(str, fault["loc"])) or "its top level")
-        raise RefusedError(f"{path} is no monitor's report: {field}: {show_text(fault['msg'])}.") from error
+    return read_data(path, Finding, "monitor's report", MOST_BYTES)
 
 
 def link_run() -> str:

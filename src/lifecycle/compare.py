@@ -24,7 +24,7 @@ from lifecycle.monitoring.files import add_addresses, find_addresses
 from lifecycle.monitoring.log import Window, count_left_out, open_log
 from lifecycle.params import Params, read_params
 from lifecycle.paths import DECISION
-from lifecycle.registry import PRODUCTION, Version, list_versions
+from lifecycle.registry import Version, find_promoted, list_versions
 from lifecycle.views.numbers import format_number, round_figure
 
 
@@ -127,7 +127,7 @@ def find_waiting(params: Params) -> Version | None:
         where new versions do not serve beside the champion first.
     """
     versions = [version for version in list_versions(params.registry.name) if not version.retired]
-    champion = next((version for version in versions if PRODUCTION in version.stages), None)
+    champion = find_promoted(versions)
     if not params.deploy.challenge or champion in (None, versions[0]):
         return None
     decided = read_decisions(params.registry.name, versions[0].commit)

@@ -121,6 +121,11 @@ def _find_holders(events: Sequence[Event], eligible: set[str]) -> dict[str, str]
     return {stage: commits[-1] for stage, commits in held.items() if commits}
 
 
+def find_promoted(versions: Sequence[Version]) -> Version | None:
+    """Find the version in production."""
+    return next((version for version in versions if PRODUCTION in version.stages), None)
+
+
 def find_champion(name: str, base: str | None = None) -> Champion | None:
     """Find the champion.
 
@@ -142,10 +147,9 @@ def find_champion(name: str, base: str | None = None) -> Champion | None:
     MisuseError
         If there is no such base.
     """
-    for version in list_versions(name):
-        if PRODUCTION in version.stages:
-            md5 = find_hash(read_lock(version.commit), str(ONNX))
-            return Champion(f"{name}@{version.name}", version.commit, version.name, md5)
+    if version := find_promoted(list_versions(name)):
+        md5 = find_hash(read_lock(version.commit), str(ONNX))
+        return Champion(f"{name}@{version.name}", version.commit, version.name, md5)
     commit = choose_base(base)
     if commit is None or read_name(commit) not in (None, name):
         return None

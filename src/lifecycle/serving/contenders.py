@@ -10,7 +10,7 @@ from lifecycle.errors import RefusedError
 from lifecycle.params import Params
 from lifecycle.paths import CHALLENGER, CHAMPION, DATA, ENVIRONMENT, METRICS, ONNX
 from lifecycle.predictor import load_predictor
-from lifecycle.registry import PRODUCTION, Version, list_versions, require_version
+from lifecycle.registry import Version, find_promoted, list_versions, require_version
 from lifecycle.repository import LOCK, find_hash, is_unchanged_since, read_at, read_lock, require_revision
 from lifecycle.serving.manifest import LIBRARIES, describe_file, hash_bytes, is_changed
 from lifecycle.store import fetch_at
@@ -34,7 +34,7 @@ def choose_challenger(params: Params) -> str | None:
         return None
     name, head = params.registry.name, require_revision("HEAD")
     versions = list_versions(name)
-    champion = next((version for version in versions if PRODUCTION in version.stages), None)
+    champion = find_promoted(versions)
     own = next((version for version in versions if version.commit == head), None)
     if champion is None or own is None or _find_model(champion) == _find_model(own):
         return None
@@ -103,9 +103,8 @@ def describe_challenge(params: Params, challenger: str) -> dict[str, Any]:
 
 def _find_champion(name: str) -> Version:
     """Find the version in production."""
-    for version in list_versions(name):
-        if PRODUCTION in version.stages:
-            return version
+    if version := find_promoted(list_versions(name)):
+        return version
     raise RefusedError(
         "no version is in production, so there is nobody to challenge. "
         "Run: python -m lifecycle.registry promote VERSION"

@@ -13,10 +13,10 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from lifecycle.errors import MisuseError, RefusedError, run
-from lifecycle.github.artifact import MOST_BYTES
+from lifecycle.github.artifact import read_facts
 from lifecycle.github.client import TOKENS, open_client
 from lifecycle.github.history import list_retrainings as list_from_github
-from lifecycle.params import describe_error, read_params
+from lifecycle.params import read_params
 from lifecycle.paths import METRICS, STATUS
 from lifecycle.registry import PRODUCTION, Event, Version, find_champion, list_versions, read_events
 from lifecycle.repository import read_yaml_at
@@ -25,6 +25,7 @@ from lifecycle.views.status_facts import MonitorReport, Promotion, Retraining, S
 from lifecycle.views.status_page import render_status
 
 FIGURES = TypeAdapter(dict[str, Tested])
+MONITOR = TypeAdapter(MonitorReport)
 Part = TypeVar("Part")
 
 
@@ -103,13 +104,9 @@ def read_reports(folder: Path, most: int) -> tuple[list[MonitorReport], list[str
     reports, left_out = [], []
     for path in sorted(folder.rglob("*.json")):
         try:
-            if path.stat().st_size > MOST_BYTES:
-                raise RefusedError(f"it has more than {MOST_BYTES:,d} bytes.")
-            reports.append(MonitorReport.model_validate_json(path.read_bytes()))
-        except ValidationError as error:
-            left_out.append(f"{path.name} is no report of the monitor: {describe_error(error)}")
-        except (OSError, RefusedError) as error:
-            left_out.append(f"{path.name} cannot be read: {error}")
+            reports.append(read_facts(path, MONITOR))
+        except RefusedError as error:
+            left_out.append(str(error))
     return sorted(reports, key=lambda report: report.until)[-most:], left_out
 
 

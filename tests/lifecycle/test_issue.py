@@ -70,11 +70,11 @@ def test_closed_issue_opens_again_on_trouble_alone(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "is no monitor's report: its top level: Invalid JSON"),
-        ('{"verdict": "fine", "reasons": []}', "is no monitor's report: verdict: "),
-        ('{"verdict": "ok", "reasons": [1]}', "is no monitor's report: reasons.0: "),
-        ('{"verdict": "ok"}', "is no monitor's report: reasons: Field required"),
-        (" " * 1_000_001, "has 1,000,001 bytes, expected at most 1,000,000"),
+        ("{", "monitor.json is refused: it is no JSON: "),
+        ('{"verdict": "fine", "reasons": []}', "monitor.json is refused: verdict is fine; expected: "),
+        ('{"verdict": "ok", "reasons": [1]}', "monitor.json is refused: reasons.0 is 1; expected: "),
+        ('{"verdict": "ok"}', "monitor.json is refused: reasons is missing"),
+        (" " * 1_000_001, "it has more than 1,000,000 bytes"),
     ],
 )
 def test_what_is_no_report_is_refused_and_nothing_is_written(

@@ -172,11 +172,11 @@ def rewrite(name: str, content: str) -> Any:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (break_link, "its report.json is missing, or no regular file"),
-        (lambda folder: (folder / "good/run.json").unlink(), "its run.json is missing"),
-        (rewrite("run.json", '{"seconds": -1, "ran": []}'), "run.json is no run: seconds is -1"),
+        (break_link, "report.json is missing, or no regular file"),
+        (lambda folder: (folder / "good/run.json").unlink(), "run.json is missing"),
+        (rewrite("run.json", '{"seconds": -1, "ran": []}'), "run.json is refused: seconds is -1"),
         (rewrite("run.json", '{"seconds": 1, "ran": [], "html": ""}'), "html is unknown"),
-        (rewrite("report.json", "{}"), "report.json is no report"),
+        (rewrite("report.json", "{}"), "report.json is refused: "),
         (rewrite("report.json", " " * 1_000_001), "more than 1,000,000 bytes"),
         (rewrite("report.json", json.dumps(REPORTS["good"] | {"commit": "c" * 40})), "its report is of commit cccc"),
     ],

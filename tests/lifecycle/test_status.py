@@ -185,11 +185,15 @@ def test_broken_report_is_told_and_costs_only_itself(history, tmp_path):
     _, text = read_page("--monitor", str(folder))
 
     assert "Live: some error 0.5500" in text
-    for said in ("a.json is no report", "b.json is no report of the monitor: until is 'soon'", "c.json is no report"):
+    for said in (
+        "a.json is refused: it is no JSON",
+        "b.json is refused: until is soon",
+        "c.json is refused: it is no JSON: it holds NaN",
+    ):
         assert said in text
-    assert "f.json is no report of the monitor: until" in text and "g.json is no report" in text
-    assert "d.json cannot be read: it has more than 1,000,000 bytes" in text
-    assert "e.json cannot be read" in text
+    assert "f.json is refused: until is" in text and "g.json is refused: it is nested too deeply" in text
+    assert "d.json is refused: it has more than 1,000,000 bytes" in text
+    assert "e.json is missing, or no regular file" in text
 
 
 def test_newest_reports_are_kept(tmp_path):
@@ -366,7 +370,7 @@ def test_reports_come_from_the_monitors_own_runs_and_unsound_ones_are_left_out(g
     assert {path.name for path in Path("out/monitored").iterdir()} == {"1.json"}
     said = capsys.readouterr().out
     assert "run 4: the artifact is refused: it holds ../monitor.json, expected monitor.json" in said
-    assert "run 5: the artifact is refused: it holds NaN" in said
+    assert "run 5: monitor.json is refused: it is no JSON: it holds NaN" in said
     assert "Live: some error 0.5500" in read_page("--monitor", "out/monitored")[1]
     assert not github.list_writes()
 

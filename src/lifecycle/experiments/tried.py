@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from lifecycle.comparison.verdict import PASS, UNCHANGED
 from lifecycle.errors import RefusedError
 from lifecycle.experiments.settings import Plan
-from lifecycle.github.artifact import FILE, MOST_BYTES, parse_facts, parse_report
+from lifecycle.github.artifact import FILE, REPORT, read_facts
 from lifecycle.views.report_facts import Items, Name, Report, Share, exact
 
 RUN = "run.json"
@@ -78,22 +78,16 @@ def _read_one(folder: Path, plan: Plan, commit: str) -> Tried:
     """Read one experiment's files; a fault in them is the experiment's own."""
     if not folder.exists():
         return Tried(plan, fault="it failed; its job says why")
+    if folder.is_symlink():
+        return Tried(plan, fault="its folder is a link")
     try:
-        report = parse_report(_read_file(folder / FILE))
-        run = parse_facts(_read_file(folder / RUN), RUN, SCHEMA)
+        report = read_facts(folder / FILE, REPORT)
+        run = read_facts(folder / RUN, SCHEMA)
         if report["commit"] != commit:
             raise RefusedError(f"its report is of commit {report['commit']}, and this is {commit}.")
     except RefusedError as error:
         return Tried(plan, fault=str(error))
     return Tried(plan, report, run)
-
-
-def _read_file(path: Path) -> bytes:
-    """Read a regular file, and no more of it than a report may have."""
-    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
-        raise RefusedError(f"its {path.name} is missing, or no regular file.")
-    with path.open("rb") as file:
-        return file.read(MOST_BYTES + 1)
 
 
 def find_best(tried: Sequence[Tried]) -> Tried | None:

@@ -7,21 +7,19 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, cast
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from lifecycle.errors import RefusedError
 from lifecycle.github.client import show_text
 from lifecycle.views.report_facts import Report
 
-Data = TypeVar("Data", bound=BaseModel)
-
 FILE = "report.json"
 # Of the archive, and of what it unpacks to; an honest report has some ten thousand.
 MOST_BYTES = 1_000_000
 ENCRYPTED = 0x1
-SCHEMA = TypeAdapter(Report)
+REPORT = TypeAdapter(Report)
 # What zipfile raises on damaged and on malicious archives.
 FAULTS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
 
@@ -45,36 +43,7 @@ def read_report(archive: bytes) -> Report:
     RefusedError
         If the archive holds anything else, naming the first field that is wrong.
     """
-    return parse_report(_unpack(archive, FILE))
-
-
-def parse_report(content: bytes) -> Report:
-    """Check the content of a report.json, as `read_report` does of an archive's.
-
-    Raises
-    ------
-    RefusedError
-        Naming the first field that is wrong.
-    """
-    return cast(Report, parse_facts(content, FILE, SCHEMA))
-
-
-def parse_facts(content: bytes, name: str, schema: "TypeAdapter[Any]") -> Any:
-    """Check the content of a JSON file that holds what a schema says, and nothing else.
-
-    Raises
-    ------
-    RefusedError
-        Naming the first field that is wrong.
-    """
-    if len(content) > MOST_BYTES:
-        _refuse(f"{name} has more than {MOST_BYTES:,d} bytes")
-    facts = _parse(content, name)
-    try:
-        return schema.validate_python(facts)
-    except ValidationError as error:
-        kind = name.partition(".")[0]
-        raise RefusedError(f"the artifact's {name} is no {kind}: {_describe(error)}") from error
+    return cast(Report, _parse_facts(_unpack(archive, FILE), FILE, REPORT))
 
 
 def read_json(archive: bytes, name: str) -> Any:
@@ -88,23 +57,18 @@ def read_json(archive: bytes, name: str) -> Any:
     return _parse(_unpack(archive, name), name)
 
 
-def read_data(path: Path, model: type[Data], kind: str, most_bytes: int) -> Data:
-    """Read a file of JSON that comes from another job as data of a form.
+def read_facts(path: Path, schema: "TypeAdapter[Any]") -> Any:
+    """Read a JSON file that another job left, if it holds what a schema says and nothing else.
 
     Raises
     ------
     RefusedError
-        If it is too large, or has another form; ``kind`` says what it should have been.
+        If it is missing or no regular file, or else naming the first field that is wrong.
     """
-    content = path.read_bytes()
-    if len(content) > most_bytes:
-        raise RefusedError(f"{path} has {len(content):,d} bytes, expected at most {most_bytes:,d}.")
-    try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        field = show_text(".".join(map(str, fault["loc"])) or "its top level")
-        raise RefusedError(f"{path} is no {kind}: {field}: {show_text(fault['msg'])}.") from error
+    if path.is_symlink() or not path.is_file():
+        raise RefusedError(f"{path.name} is missing, or no regular file.")
+    with path.open("rb") as file:
+        return _parse_facts(file.read(MOST_BYTES + 1), path.name, schema)
 
 
 def _unpack(archive: bytes, name: str) -> bytes:
@@ -142,21 +106,32 @@ def _find_entry(entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
     return entry
 
 
+def _parse_facts(content: bytes, name: str, schema: "TypeAdapter[Any]") -> Any:
+    """Parse a JSON file's content, and check it against a schema."""
+    if len(content) > MOST_BYTES:
+        raise RefusedError(f"{name} is refused: it has more than {MOST_BYTES:,d} bytes.")
+    facts = _parse(content, name)
+    try:
+        return schema.validate_python(facts)
+    except ValidationError as error:
+        raise RefusedError(f"{name} is refused: {_describe(error)}") from error
+
+
 def _parse(content: bytes, name: str) -> Any:
     """Parse JSON as its standard has it, and each key once."""
     try:
         text = content.decode("utf-8")
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_collect)
     except RecursionError as error:
-        raise RefusedError(f"the artifact is refused: its {name} is nested too deeply.") from error
-    # That of a wrong character, of JSON's grammar, or of a number with thousands of digits.
+        raise RefusedError(f"{name} is refused: it is nested too deeply.") from error
+    # That of a wrong character, of JSON's grammar, of a number with thousands of digits, or one of ours.
     except ValueError as error:
-        raise RefusedError(f"the artifact is refused: its {name} is no JSON: {show_text(error)}.") from error
+        raise RefusedError(f"{name} is refused: it is no JSON: {show_text(error)}.") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
     """Refuse NaN and Infinity, which Python would read."""
-    _refuse(f"it holds {name}, expected finite numbers")
+    raise ValueError(f"it holds {name}, expected finite numbers")
 
 
 def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -164,7 +139,7 @@ def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     collected: dict[str, Any] = {}
     for key, value in pairs:
         if key in collected:
-            _refuse(f"it holds the key {show_text(key)} twice")
+            raise ValueError(f"it holds the key {key!r} twice")
         collected[key] = value
     return collected
 

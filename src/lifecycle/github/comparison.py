@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from lifecycle.comparison.record import NOTES, describe_decision, find_same, write_decision
 from lifecycle.comparison.sequential import PROMOTE
 from lifecycle.errors import MisuseError, RefusedError, run
-from lifecycle.github.artifact import read_data
+from lifecycle.github.artifact import read_facts
 from lifecycle.github.client import Client, open_client, show_text
 from lifecycle.github.results import CREDENTIALS
 from lifecycle.github.versions import name_author
@@ -20,7 +20,6 @@ from lifecycle.repository import require_revision
 from lifecycle.tools import run_tool
 
 WORKFLOW = "deploy.yml"
-MOST_BYTES = 100_000
 Text = Annotated[str, Field(max_length=200)]
 
 
@@ -65,7 +64,8 @@ def read_record(path: Path) -> dict[str, Any]:
     RefusedError
         If it is too large, or no decision.
     """
-    return read_data(path, Record, "decision", MOST_BYTES).model_dump(by_alias=True)
+    record: Record = read_facts(path, TypeAdapter(Record))
+    return record.model_dump(by_alias=True)
 
 
 def fetch() -> None:

@@ -4,19 +4,18 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from lifecycle.errors import MisuseError, run
-from lifecycle.github.artifact import read_data
+from lifecycle.github.artifact import read_facts
 from lifecycle.github.client import Client, open_client
 from lifecycle.views.markdown import escape_text
 from lifecycle.views.report_facts import Items, Text
 
 LABEL, TITLE = "monitor", "Model monitor"
 WORKFLOW = "retrain.yml"
-MOST_BYTES = 1_000_000
 MOST_LINES, LONGEST_LINE = 20, 1_000
 # What newer months may mend.
 MENDED = ("drift", "degraded")
@@ -39,7 +38,7 @@ def read_finding(path: Path) -> Finding:
     RefusedError
         If it is too large, or no such report.
     """
-    return read_data(path, Finding, "monitor's report", MOST_BYTES)
+    return cast(Finding, read_facts(path, TypeAdapter(Finding)))
 
 
 def link_run() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lifecycle.comparison.verdict import PASS, REFUSE
 from lifecycle.errors import RefusedError, run
-from lifecycle.github.artifact import parse_report
+from lifecycle.github.artifact import REPORT, read_facts
 from lifecycle.github.client import Client, call_github, open_client
 from lifecycle.github.results import AUTHOR, CREDENTIALS, start_checks, unpack
 from lifecycle.params import read_params
@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("report", type=Path, help="the report.json of the same run")
     arguments = parser.parse_args(argv)
     client, margin = open_client(), read_params().retrain.merge_margin
-    report = parse_report(arguments.report.read_bytes())
+    report: Report = read_facts(arguments.report, REPORT)
     print(propose(arguments.archive, report, os.environ.get("CAUSE", ""), margin, client))
 
 

@@ -15,23 +15,21 @@ from pathlib import Path
 
 from lifecycle import pull
 from lifecycle.comparison.lock import (
-    DIFFERENT,
     FRESH,
     STALE,
     UNAVAILABLE,
     LockCheck,
-    list_far_metrics,
+    judge_lock,
     list_other_bytes,
     list_outputs,
-    list_stale,
-    list_unlike,
     write_mend,
 )
+from lifecycle.comparison.snapshot import read_json
 from lifecycle.errors import MisuseError, RefusedError, run
 from lifecycle.folders import has_shared_pipeline, name_among_others, share_pipeline
 from lifecycle.params import read_params
 from lifecycle.paths import LOCK_CHECK, METRICS, OUT, PIPELINE, TEST
-from lifecycle.repository import LOCK, MADE_OF, choose_base, read_at, read_git, read_lock, read_yaml_at
+from lifecycle.repository import LOCK, MADE_OF, choose_base, read_at, read_git, read_lock
 from lifecycle.store import list_absent
 
 NO_STAGES = b"schema: '2.0'\nstages: {}\n"
@@ -139,7 +137,7 @@ def check_lock(base: str, tolerance: float) -> LockCheck:
         raise MisuseError("there are uncommitted changes, and only a commit has a lock to check; commit them first.")
     if not has_shared_pipeline():
         return LockCheck(STALE, (f"{PIPELINE} has not the first model's stages",), ())
-    metrics = read_yaml_at("HEAD", METRICS.as_posix())
+    committed = read_json("HEAD", METRICS, {})
     Path(LOCK).write_bytes(read_at(base, LOCK) or NO_STAGES)
     try:
         ran = reproduce()
@@ -147,24 +145,17 @@ def check_lock(base: str, tolerance: float) -> LockCheck:
         Path(LOCK).write_bytes(read_at("HEAD", LOCK) or NO_STAGES)
         raise
     claimed, made = read_lock("HEAD"), read_lock(None)
-    if reasons := list_stale(claimed, made):
-        return LockCheck(STALE, reasons, ran)
     kept = {path: read_at("HEAD", path) for path in list_outputs(claimed)}
-    if unlike := list_unlike(claimed, kept):
-        return LockCheck(DIFFERENT, unlike, ran)
-    found = json.loads(METRICS.read_text(encoding="utf-8"))
-    notes: tuple[str, ...] = ()
-    if other := list_other_bytes(claimed, made):
-        if far := list_far_metrics(metrics, found, tolerance):
-            return LockCheck(DIFFERENT, (*other, *far), ran)
-        notes = (f"This machine makes other bytes, with the same metrics within {tolerance:g}: {', '.join(other)}.",)
+    state, reasons = judge_lock(claimed, made, kept, (committed, read_json(None, METRICS, {})), tolerance)
+    if state != FRESH:
+        return LockCheck(state, reasons, ran)
     # What ships is what the lock names, so that is what the gate must see.
     read_git("checkout", "HEAD", "--", LOCK, OUT.as_posix())
     if absent := list_absent(claimed):
         return LockCheck(UNAVAILABLE, tuple(f"{path} is not in the remote." for path in absent), ran)
-    if other:
+    if list_other_bytes(claimed, made):
         _run_dvc("pull", "--force", "--allow-missing")
-    return LockCheck(FRESH, notes, ran)
+    return LockCheck(FRESH, reasons, ran)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -44,6 +44,42 @@ def write_mend(state: str, model: str | None) -> str | None:
     return MEND[state].format(option=option, dvc=dvc) if state in MEND else None
 
 
+def judge_lock(
+    claimed: Mapping[str, Any],
+    made: Mapping[str, Any],
+    kept: Mapping[str, bytes | None],
+    metrics: tuple[Mapping[str, Any], Mapping[str, Any]],
+    tolerance: float,
+) -> tuple[str, tuple[str, ...]]:
+    """Hold what a lock claims against what a run made.
+
+    Parameters
+    ----------
+    claimed, made : Mapping
+        The lock's content before and after the run.
+    kept : Mapping
+        The outputs' committed bytes by path; None of those that Git does not keep.
+    metrics : tuple of Mapping
+        The committed ones, and those of the run.
+    tolerance : float
+        How far a metric may lie from the committed one, as a share of it, where another machine makes other bytes.
+
+    Returns
+    -------
+    tuple of str and tuple of str
+        The state, and the reasons for it.
+    """
+    if reasons := list_stale(claimed, made):
+        return STALE, reasons
+    if unlike := list_unlike(claimed, kept):
+        return DIFFERENT, unlike
+    other = list_other_bytes(claimed, made)
+    if far := list_far_metrics(*metrics, tolerance) if other else ():
+        return DIFFERENT, (*other, *far)
+    same = f"This machine makes other bytes, with the same metrics within {tolerance:g}: {', '.join(other)}."
+    return FRESH, (same,) if other else ()
+
+
 def list_stale(claimed: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[str, ...]:
     """List what dvc.lock says of other inputs than this commit has."""
     reasons = []

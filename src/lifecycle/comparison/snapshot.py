@@ -49,13 +49,13 @@ def read_snapshot(revision: str | None) -> Snapshot:
         lock_hash=None if text is None else hash_content(text),
         # What the stages read comes first: data.dvc may be newer than the model beside it.
         data_hash=find_hash(lock, str(DATA)) or tracked[0].get("md5"),
-        environment=_read_json(revision, ENVIRONMENT, {}),
-        rows=_read_json(revision, ROWS, {}),
-        cross_validation=_read_json(revision, CROSS_VALIDATION, []),
-        metrics=_read_json(revision, METRICS, {}),
-        slices=_read_json(revision, PLOTS / "slices.json", []),
-        importance=_read_json(revision, PLOTS / "importance.json", []),
-        profile=_read_json(revision, PROFILE, {}),
+        environment=read_json(revision, ENVIRONMENT, {}),
+        rows=read_json(revision, ROWS, {}),
+        cross_validation=read_json(revision, CROSS_VALIDATION, []),
+        metrics=read_json(revision, METRICS, {}),
+        slices=read_json(revision, PLOTS / "slices.json", []),
+        importance=read_json(revision, PLOTS / "importance.json", []),
+        profile=read_json(revision, PROFILE, {}),
     )
 
 
@@ -66,8 +66,14 @@ def _read_file(revision: str | None, path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _read_json(revision: str | None, path: Path, nothing: Kind) -> Kind:
-    """Read a JSON file; ``nothing`` where there is none."""
+def read_json(revision: str | None, path: Path, nothing: Kind) -> Kind:
+    """Read a JSON file at a revision, or that of the working folder for None; ``nothing`` where there is none.
+
+    Raises
+    ------
+    RefusedError
+        If it is no JSON, as a file with an unresolved conflict.
+    """
     content = _read_file(revision, path)
     try:
         return nothing if content is None else json.loads(content)

@@ -134,9 +134,9 @@ def make_rows(month: str, seed: int, domain: Domain) -> Columns:
         path = Path(folder) / "sample.parquet"
         pq.write_table(mark_sample(domain.generate_month(month, RAW_ROWS, seed)), path)
         batches = [batch for batch, _ in stream_clean(path, month, contract, domain, build) if batch]
-        table = pa.Table.from_batches(batches).slice(0, ROWS)
-    if not table.num_rows:
+    if not batches:
         raise RefusedError(f"none of {RAW_ROWS} rows of the sample meets the data contract; mend its generator.")
+    table = pa.Table.from_batches(batches).slice(0, ROWS)
     return {one.name: table[one.name].to_numpy() for one in known}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_deploy import ANSWERS, PARAMS, build
+from functions import ANSWERS, PARAMS, build
 
 from lifecycle.delivery.lease import hold_lease
 from lifecycle.delivery.service import open_service

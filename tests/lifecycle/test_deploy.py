@@ -1,7 +1,5 @@
 """A deploy against AWS on loopback: what proves itself is promoted, and whatever happens callers are answered."""
 
-import hashlib
-import io
 import json
 import os
 import platform
@@ -16,92 +14,35 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
-from uuid import uuid4
 
 import boto3
-import numpy as np
 import pytest
-from conftest import commit_all, run_python
+from conftest import commit_all, run_here, run_python
+from functions import ANSWERS, PARAMS, build, create_service, name_target, open_cloud, open_target
+from readings import write_params
+from sklearn.linear_model import LinearRegression
 from test_serve import make_event
 from waiting import wait_for
 
 import lifecycle.bundle
-from lifecycle.delivery.answers import KnownAnswers, read_answers
-from lifecycle.delivery.lease import hold_lease
-from lifecycle.delivery.service import Service, open_service
-from lifecycle.deploy import Release, deploy, read_release
-from lifecycle.errors import RefusedError
-from lifecycle.params import DeployParams
+from lifecycle.delivery.answers import read_answers
+from lifecycle.delivery.service import Service
+from lifecycle.deploy import check_canary, deploy, read_release
+from lifecycle.errors import MisuseError, RefusedError
+from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 from lifecycle.retire import remove_published
 from lifecycle.serving.challenge import is_dealt
-from rehearsal.cloud.server import Cloud, serve_cloud
+from lifecycle.serving.manifest import hash_bytes
+from lifecycle.serving.service import MANIFEST
+from lifecycle.train import convert_model
+from rehearsal.cloud.server import Cloud
 from rehearsal.remote import change_params
-
-# As small a service as one can be: it doubles what it gets, and writes the metrics that the real one writes.
-HANDLER = """
-import json, time
-{start}
-def handle(event, context):
-    started = time.perf_counter()
-    {fault}
-    rows = json.loads(event["body"])["rows"]
-    values = [{factor} * row["x"] for row in rows]
-    told = {{"Dimensions": [["model_version", "variant"]], "Metrics": [{{"Name": "Latency"}}]}}
-    told["Namespace"] = "lifecycle/test"
-    stamp = {{"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [told]}}
-    latency = 1000 * (time.perf_counter() - started)
-    print(json.dumps({{"_aws": stamp, "model_version": "{version}", "variant": "champion", "Latency": latency}}))
-    return {{"statusCode": 200, "body": json.dumps({{"predictions": values, "model_version": "{version}"}})}}
-"""
-ANSWERS = KnownAnswers(({"x": 1.0}, {"x": 2.5}), (np.array([2.0, 5.0]),))
-PARAMS = DeployParams(
-    challenge=False,
-    canary_weight=0.3,
-    bake_seconds=1.5,
-    poll_seconds=0.1,
-    min_requests=5,
-    max_error_share=0.05,
-    max_latency_ratio=5.0,
-    lease_seconds=60,
-)
-
-
-def open_target(function: str) -> Service:
-    """Open a function as Terraform's outputs name it."""
-    return open_service(
-        {
-            "function_name": function,
-            "alias_name": "live",
-            "bundles_bucket": "bundles",
-            "alarm_names": ["errors"],
-            "metric_namespace": "lifecycle/test",
-        }
-    )
-
-
-def build(folder: Path, version: str, factor: float = 2, fault: str = "pass", start: str = "") -> Release:
-    """Build a bundle with or without a fault."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as target:
-        target.writestr(
-            zipfile.ZipInfo("service.py"), HANDLER.format(version=version, factor=factor, fault=fault, start=start)
-        )
-    path = folder / f"{version}.zip"
-    path.write_bytes(archive.getvalue())
-    return Release(path, hashlib.sha256(path.read_bytes()).hexdigest(), f"model@{version}")
 
 
 @pytest.fixture(name="cloud", scope="module")
 def fixture_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """AWS on loopback."""
-    with pytest.MonkeyPatch.context() as patch, serve_cloud(tmp_path_factory.mktemp("cloud"), seed=0) as cloud:
-        for key, value in cloud.environment.items():
-            patch.setenv(key, value)
-        role = boto3.client("iam").create_role(RoleName="function", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-        boto3.client("s3").create_bucket(
-            Bucket="bundles", CreateBucketConfiguration={"LocationConstraint": cloud.environment["AWS_REGION"]}
-        )
-        os.environ["STAND_IN_ROLE"] = role
+    with open_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
         yield cloud
 
 
@@ -109,23 +50,8 @@ def fixture_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def fixture_service(cloud: Cloud, tmp_path: Path) -> Iterator[Service]:
     """A function whose first version is the champion."""
     assert cloud
-    functions = boto3.client("lambda")
-    # The metrics of a function outlive it, so each test has one of its own.
-    name = f"answer-{uuid4().hex}"
-    first = build(tmp_path, "v1.0.0")
-    functions.create_function(
-        FunctionName=name,
-        Runtime="python3.11",
-        Role=os.environ["STAND_IN_ROLE"],
-        Handler="service.handle",
-        Code={"ZipFile": first.path.read_bytes()},
-        Description=f"{first.name} {first.sha256[:12]}",
-        Publish=True,
-        Timeout=2,
-    )
-    functions.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
-    yield open_target(name)
-    functions.delete_function(FunctionName=name)
+    with create_service(build(tmp_path, "v1.0.0")) as service:
+        yield service
 
 
 @contextmanager
@@ -210,8 +136,10 @@ def test_bundle_with_a_challenger_deploys_like_any_other(
     assert release.name == "part-failure@v1.0.0" and len(answers.predictions) == 2
 
 
+# The last two answer as they should at first, so that they are found out while they have a share of the traffic.
 FAULTS = {
     "wrong": ({"factor": 2.5}, "predicts otherwise"),
+    "refusing": ({"fault": "return {'statusCode': 500, 'body': '{}'}"}, "answers 500 to rows of the sample"),
     "crashing": ({"fault": "raise ValueError('no')"}, "fails: ValueError: no"),
     "not starting": ({"start": "raise RuntimeError('no start')"}, "fails"),
     "slow": ({"fault": "time.sleep(0.4)"}, "times as long"),
@@ -219,8 +147,10 @@ FAULTS = {
 }
 
 
-@pytest.mark.acceptance
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize(
+    "kind",
+    [*list(FAULTS)[:4], *(pytest.param(kind, marks=pytest.mark.acceptance) for kind in list(FAULTS)[4:])],
+)
 def test_release_with_a_fault_is_rolled_back(kind: str, cloud: Cloud, service: Service, tmp_path: Path) -> None:
     fault, said = FAULTS[kind]
     # The model's metrics are the environment's, so each fault has a version of its own.
@@ -244,6 +174,77 @@ def test_rollback_by_a_person_ends_a_deploy_that_bakes(cloud: Cloud, service: Se
 
     alias = service.read_alias()
     assert (alias.version, alias.weights) == ("1", {})
+
+
+@pytest.mark.parametrize(
+    ("error_share", "latency_ms", "former_ms", "said"),
+    [
+        (0.06, None, None, "failed in 6.0% of its requests; expected at most 5.0%"),
+        (0.05, 51.0, 10.0, "takes 51.0 ms, the champion 10.0 ms; expected at most 5 times as long"),
+    ],
+)
+def test_canary_that_fails_too_often_or_is_too_slow_is_refused(
+    error_share: float, latency_ms: float | None, former_ms: float | None, said: str
+) -> None:
+    with pytest.raises(RefusedError, match=said):
+        check_canary(error_share, latency_ms, former_ms, PARAMS)
+
+
+@pytest.mark.parametrize(("latency_ms", "former_ms"), [(50.0, 10.0), (50.0, None), (50.0, 0.0), (None, 10.0)])
+def test_canary_within_the_limits_passes_and_so_does_one_whose_speed_is_not_known(
+    latency_ms: float | None, former_ms: float | None
+) -> None:
+    assert check_canary(0.05, latency_ms, former_ms, PARAMS) is None
+
+
+def pack(folder: Path, version: str) -> None:
+    """Pack a bundle as `make bundle` does: it doubles the size of a probe, as the model in it says."""
+    release = build(folder, version, column="size")
+    model = LinearRegression().fit([[0, 0], [100, 0], [0, 1]], [0.0, 200.0, 0.0])
+    with zipfile.ZipFile(release.path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(MANIFEST), "{}")
+        archive.writestr(zipfile.ZipInfo("model.onnx"), convert_model(model, ("size", "is_fine")))
+    BUNDLE.parent.mkdir()
+    shutil.move(release.path, BUNDLE)
+    facts = {"name": "model", "version": version, "sha256": hash_bytes(BUNDLE.read_bytes()), "changed": False}
+    BUNDLE_FACTS.write_text(json.dumps(facts), encoding="utf-8")
+
+
+@pytest.mark.usefixtures("readings_folder", "cloud")
+def test_command_deploys_the_bundle_and_rolls_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(tmp_path, {"deploy": {"bake_seconds": 0, "max_latency_ratio": 1000.0}})
+    pack(tmp_path, "v1.1.0")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "said"))
+    with create_service(build(tmp_path, "v1.0.0", column="size")) as service:
+        outputs = {name: {"value": value} for name, value in name_target(service.function).items()}
+        (tmp_path / "outputs.json").write_text(json.dumps(outputs), encoding="utf-8")
+
+        deployed = run_here(tmp_path, "lifecycle.deploy", "--target", "outputs.json")
+        serving = service.read_alias().version
+        undone = run_here(tmp_path, "lifecycle.deploy", "--target", "outputs.json", "--rollback")
+
+        assert (deployed.returncode, serving, deployed.stdout) == (0, "2", "version 2 serves model@v1.1.0\n")
+        assert (undone.returncode, service.read_alias().version) == (0, "1")
+    assert undone.stdout == "all traffic is on version 1 again, model@v1.0.0\n"
+    assert (tmp_path / "said").read_text(encoding="utf-8") == "version=v1.0.0\n"
+    assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket="bundles", Prefix="deploy.lease")
+
+
+@pytest.mark.usefixtures("readings_folder")
+@pytest.mark.parametrize("content", [None, "no JSON", '{"alias_name": "live"}'])
+def test_target_that_terraform_did_not_write_is_told(tmp_path: Path, content: str | None) -> None:
+    if content:
+        (tmp_path / "outputs.json").write_text(content, encoding="utf-8")
+
+    done = run_here(tmp_path, "lifecycle.deploy", "--target", "outputs.json")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("MisuseError: outputs.json is not what `terraform output -json` writes: ")
+
+
+def test_folder_without_a_bundle_is_told_how_to_build_one(tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="bundle.json is missing; build the bundle with: make bundle"):
+        read_release(tmp_path / "bundle.zip", tmp_path / "bundle.json")
 
 
 def test_bundle_that_no_commit_holds_is_not_deployed(tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ KILLED = """
 import logging, os, signal, sys
 sys.path[:0] = ["tests/lifecycle", "tests"]
 from pathlib import Path
-from test_deploy import ANSWERS, PARAMS, build, open_target
+from functions import ANSWERS, PARAMS, build, open_target
 from lifecycle.deploy import deploy
 class Killer(logging.Handler):
     def emit(self, record):
@@ -326,23 +327,3 @@ def test_deploy_that_is_killed_after_any_step_ends_well_the_next_time(
     assert (alias.version, alias.weights) == ("2", {})
     listed = boto3.client("lambda").list_versions_by_function(FunctionName=service.function)["Versions"]
     assert [version["Version"] for version in listed] == ["$LATEST", "1", "2"]
-
-
-def test_one_deploy_at_a_time_and_the_other_learns_who(cloud: Cloud) -> None:
-    assert cloud
-    with hold_lease("bundles", "run 7", 60):
-        with pytest.raises(RefusedError, match="run 7 deploys already"), hold_lease("bundles", "run 8", 60):
-            pass
-    with hold_lease("bundles", "run 8", 60):
-        pass
-
-
-def test_lease_of_a_deploy_that_was_killed_runs_out(cloud: Cloud) -> None:
-    assert cloud
-    entry = json.dumps({"holder": "killed", "until": time.time() - 1})
-    boto3.client("s3").put_object(Bucket="bundles", Key="deploy.lease", Body=entry)
-
-    with hold_lease("bundles", "next", 60):
-        pass
-
-    assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket="bundles", Prefix="deploy.lease")

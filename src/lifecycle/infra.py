@@ -178,7 +178,7 @@ def find_account() -> tuple[str, str]:
     """Find the account's number and the region that the keys of this machine are for."""
     region = boto3.session.Session().region_name
     if not region:
-        raise MisuseError("no region is set; set AWS_REGION.")
+        raise MisuseError("no region is set; set AWS_DEFAULT_REGION.")
     try:
         return boto3.client("sts").get_caller_identity()["Account"], region
     except (BotoCoreError, ClientError) as error:

@@ -24,8 +24,6 @@ from filelock import FileLock
 from test_bundle import require_platform
 from test_serve import make_event, read_sent
 
-from lifecycle.errors import MisuseError, RefusedError
-from lifecycle.image import main
 from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 from lifecycle.serving.archive import hash_files
 from tests.tools import require_tool
@@ -327,18 +325,3 @@ def test_bundle_that_is_not_the_one_it_is_said_to_be_builds_no_image(image: Imag
     assert done.stderr.splitlines()[-1].startswith("RefusedError: buildah built no image and ended with ")
     tags = do(*buildah(), "images", "--noheading", "--filter=label=org.opencontainers.image.title")
     assert len(tags.splitlines()) == 1
-
-
-def test_machine_without_a_builder_is_told_so(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(image.repository)
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    with pytest.raises(RefusedError, match="there is no buildah and no docker on PATH; install one of them"):
-        main([])
-
-
-def test_folder_without_a_bundle_is_told_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    with pytest.raises(MisuseError, match="out/bundle.json is missing; build the bundle with: make bundle"):
-        main([])

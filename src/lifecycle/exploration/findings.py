@@ -119,7 +119,7 @@ def find_all(months: Sequence[Month], contract: Contract, bins: int, min_rows: i
         Errors by feature and by group are of the months that the model did not learn from.
     """
     total = add_up(month.survey for month in months)
-    unseen = [month.survey for month in months if not month.trained_on and month.survey.errors]
+    unseen = [month.survey for month in months if not month.trained_on and month.predicted[0]]
     errors = add_up(unseen) if unseen else None
     spread = total.columns[contract.target].profile()["std"]
     groups = _list_groups(errors, min_rows, confidence) if errors else []

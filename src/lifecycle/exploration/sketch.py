@@ -183,8 +183,8 @@ def choose_bins(sketch: Sketch, most: int) -> Bins:
     low, high = sketch.values()[np.searchsorted(shares, [0.005, 0.995])]
     step = choose_step((high - low) / most, sketch.whole)
     start = np.floor(low / step) * step
-    # One step less where the first one begins below the lowest.
-    edges = np.unique(find_keys(np.arange(start, high, step)[:most]))
+    # One step less where the first one begins below the lowest; one at least where nearly all values are the same.
+    edges = np.unique(find_keys(np.append(start, np.arange(start, high, step)[1:most])))
     return Bins(edges, tuple(f"{border:,.6g}" for border in find_borders(edges)), False)
 
 

@@ -158,6 +158,8 @@ def _show_columns(findings: Findings, about: About) -> str:
 
 def _show_features(findings: Findings, about: About) -> str:
     """Show each feature beside the target and the errors."""
+    if not findings.features:
+        return ""
     totals = findings.total.columns[about.target].sums
     mean = float(totals[1].sum() / totals[0].sum())
     loss = findings.overall.loss if findings.overall else None

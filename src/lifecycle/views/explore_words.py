@@ -89,6 +89,8 @@ def say_target(findings: Findings, about: About) -> str:
 
 def say_features(findings: Findings, about: About) -> str:
     """Say which feature tells most of the target, and which bin is predicted worst."""
+    if not findings.features:
+        return "No clean row has a feature."
     first = findings.features[0]
     said = (
         f"{first.name} tells most of {about.target}: its bins alone hold {format_share(first.explained)} of the "
@@ -112,7 +114,7 @@ def say_errors(findings: Findings, about: About) -> str:
     """Say how far the model errs, and in which month it errs most."""
     measured = [month for month in findings.months if month.predicted[0]]
     if not measured:
-        return "Without a model there are no errors to show."
+        return f"{'No row was predicted, so' if about.model else 'Without a model'} there are no errors to show."
     if findings.overall is None:
         return "The model learnt from every month here, so its errors say little."
     unseen = [month for month in measured if not month.trained_on]

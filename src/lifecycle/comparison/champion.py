@@ -86,7 +86,7 @@ def _compute_former(champion: Champion, folder: Path, temporary: str) -> np.ndar
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Compute the features of prepared rows with the domain of the working folder."""
-    parser = argparse.ArgumentParser(prog="lifecycle.comparison.champion", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m lifecycle.comparison.champion", description=main.__doc__)
     parser.add_argument("rows", type=Path, help="folder of prepared test rows")
     parser.add_argument("features", type=Path, help="file to write, .npy")
     arguments = parser.parse_args(argv)

@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import readings
-from sklearn.linear_model import LinearRegression
+from conftest import run_git
+from surveys import ABOUT, convert_readings, find, make_model, make_month
 
-from lifecycle.data.contract import read_contract
 from lifecycle.data.profile import measure_stability, profile_values
 from lifecycle.errors import MisuseError
-from lifecycle.exploration.findings import find_all
 from lifecycle.exploration.sketch import (
     MOST_TEXTS,
     OTHERS,
@@ -27,46 +26,12 @@ from lifecycle.exploration.sketch import (
     sketch_numbers,
     sketch_texts,
 )
-from lifecycle.exploration.survey import Model, measure_errors, read_hours, survey_month
-from lifecycle.explore import explore, main
+from lifecycle.exploration.survey import measure_errors, read_hours
+from lifecycle.explore import explore, find_model, main
 from lifecycle.params import read_params
-from lifecycle.predictor import Predictor
-from lifecycle.train import convert_model
 from lifecycle.views.explore_page import render_explore
-from lifecycle.views.explore_words import About
 
 PAGE = Path("out/explore.html")
-ABOUT = About("Readings", "seconds", "seconds", "the champion", "", False, 0.25, 10, 0.95, 5)
-
-
-def make_model(trained_on: tuple[str, ...] = ()) -> Model:
-    """Make a model that answers 30 + size / 10."""
-    regression = LinearRegression().fit(np.array([[0, 0], [100, 0], [0, 1]], np.float32), [30.0, 40.0, 30.0])
-    return Model(Predictor(convert_model(regression, ("size", "is_fine"))), "the champion", trained_on)
-
-
-def make_month(rows: int, seed: int = 1, shift: float = 0.0, month: str = "2024-01") -> pa.Table:
-    """Make a month whose measurements take 30 + size / 10 seconds; a shift moves the sizes."""
-    rng = np.random.default_rng(seed)
-    at = np.datetime64(month, "us") + rng.integers(0, 28 * 86_400, rows).astype("m8[s]")
-    size = np.clip(rng.normal(50 + shift, 10, rows), 0, 100)
-    seconds = np.round(30 + size / 10 + rng.normal(0, 1, rows), 3)
-    kind = pa.array(rng.choice(["coarse", "fine"], rows), mask=rng.random(rows) < 0.1)
-    return pa.table({"begun_at": at, "size": size, "kind": kind, "ended": at + (seconds * 1e6).astype("m8[us]")})
-
-
-def write(folder: Path, table: pa.Table, month: str = "2024-01") -> Path:
-    """Write a month in many small row groups."""
-    folder.mkdir(exist_ok=True)
-    path = folder / readings.NAME.format(month=month)
-    pq.write_table(table, path, row_group_size=700)
-    return path
-
-
-def find(folder: Path, tables: dict[str, pa.Table], model: Model | None = None, most: int = 10**6):
-    """Survey months, and find what stands out in them."""
-    months = [survey_month(write(folder, one, month), month, readings, model, most) for month, one in tables.items()]
-    return find_all(months, read_contract(readings.CONTRACT), 12, 10, 0.95)
 
 
 def test_buckets_keep_the_order_of_numbers_and_whole_numbers_apart() -> None:
@@ -137,6 +102,28 @@ def test_bins_begin_where_people_count(values, labels) -> None:
 
     assert bins.labels == labels
     assert bins.add_up(sketch_numbers(values))[0].sum() == len(values)
+
+
+def test_bins_of_what_is_nearly_always_the_same_are_steps_of_one() -> None:
+    bins = choose_bins(sketch_numbers(np.concatenate([np.full(10_000, 7.0), np.linspace(0, 90, 20)])), 12)
+
+    assert bins.labels == ("7",)
+    assert bins.describe(0) == "about 7"
+    assert bins.add_up(sketch_numbers(np.array([-3.0, 90.0])))[0].tolist() == [2]
+
+
+def test_bins_are_named_by_where_they_begin_and_end() -> None:
+    bins = choose_bins(sketch_numbers(np.arange(0, 240.0)), 12)
+
+    assert [bins.describe(place) for place in (0, 1, 11)] == ["below 20", "20 to 40", "220 and more"]
+
+
+def test_profile_of_a_sketch_without_a_value_has_no_figures() -> None:
+    nothing = sketch_numbers(np.array([]))
+    absent = sketch_numbers(np.array([np.nan, np.nan]))
+
+    assert nothing.profile() == {"missing": 0.0, "std": None, "quantiles": None}
+    assert absent.profile() == {"missing": 1.0, "std": None, "quantiles": None}
 
 
 def test_hour_of_the_day_holds_before_1970_and_without_a_time() -> None:
@@ -264,6 +251,31 @@ def test_explore_without_a_model_shows_the_data_and_says_why() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert "No model looked at them: Git cannot read" in page or "out/model.onnx is missing" in page
     assert "All 600 rows keep the data contract." in page
+
+
+@pytest.mark.usefixtures("readings_folder")
+def test_explore_looks_with_the_model_of_the_folder_where_there_is_no_champion(tmp_path: Path) -> None:
+    run_git(tmp_path, "init", "--quiet")
+    Path("out").mkdir()
+    Path("out/model.onnx").write_bytes(convert_readings())
+
+    model, why = find_model(read_params())
+
+    assert why == "there is no champion."
+    assert (model.name, model.trained_on) == ("out/model.onnx of this folder, for there is no champion.", ())
+    Path("out/rows.json").write_text('{"2024-01": {"part": "train"}, "2024-02": {"part": "test"}}', encoding="utf-8")
+    assert find_model(read_params())[0].trained_on == ("2024-01",)
+
+
+def test_explore_looks_with_the_model_of_the_folder_where_the_champion_knows_other_features(workspace: Path) -> None:
+    with (workspace / "src/parts/slices.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+
+    model, why = find_model(read_params())
+
+    assert why.startswith("src/parts changed since the champion, part-failure at ")
+    assert model.name == f"out/model.onnx of this folder, for {why}"
+    assert model.trained_on
 
 
 def test_explore_looks_with_the_champion_at_a_whole_repository(workspace: Path) -> None:

@@ -24,7 +24,14 @@ from lifecycle.delivery.answers import ROWS, read_answers
 from lifecycle.errors import RefusedError
 from lifecycle.paths import BUNDLE, BUNDLE_FACTS, BUNDLE_MATERIALS, CHALLENGER, ENVIRONMENT, METRICS, ONNX, VERDICT
 from lifecycle.repository import find_hash, hash_file, read_lock
-from lifecycle.serving.archive import MAX_UNZIPPED_BYTES, MAX_ZIPPED_BYTES, hash_files, hash_tree, write_archive
+from lifecycle.serving.archive import (
+    MAX_UNZIPPED_BYTES,
+    MAX_ZIPPED_BYTES,
+    compile_modules,
+    hash_files,
+    hash_tree,
+    write_archive,
+)
 from lifecycle.serving.manifest import hash_bytes
 from lifecycle.serving.packages import PACKAGES, filter_lock
 from lifecycle.serving.service import MANIFEST
@@ -338,3 +345,10 @@ def test_known_answers_are_what_the_bundles_model_predicts(bundle: Bundle, monke
     (predicted,) = answers.predictions
     assert len(answers.rows) == len(predicted) == ROWS
     np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-5)
+
+
+def test_module_that_cannot_be_compiled_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def :\n", encoding="utf-8")
+
+    with pytest.raises(RefusedError, match=r"the bundle's modules cannot be compiled: .*broken\.py"):
+        compile_modules(tmp_path)

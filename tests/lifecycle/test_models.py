@@ -127,6 +127,13 @@ def test_unknown_model_is_answered_with_those_that_there_are(top):
         find_folder(top, "third")
 
 
+def test_model_is_found_by_its_name_and_the_first_one_without(top):
+    folder = add_model(top, "second")
+
+    assert find_folder(top, "second") == folder
+    assert find_folder(top, "") == top
+
+
 def test_only_a_model_among_others_is_named(top, monkeypatch):
     assert name_among_others() is None
     folder = add_model(top, "second")
@@ -147,6 +154,8 @@ def test_other_models_keep_the_first_ones_stages(top, monkeypatch, capsys):
     assert has_shared_pipeline()
     assert read_yaml_at(None, "dvc.yaml")["stages"]["train"]["cmd"].endswith("--seed 2")
     assert "dvc.yaml has the first model's stages again" in capsys.readouterr().out
+    share_pipeline()
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

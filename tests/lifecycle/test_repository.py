@@ -14,7 +14,9 @@ from lifecycle.repository import (
     read_at,
     read_lock,
     resolve_revision,
+    write_note,
 )
+from lifecycle.worktree import check_branch
 
 
 @pytest.fixture(name="repository")
@@ -109,3 +111,27 @@ def test_repository_without_a_commit_has_no_base(tmp_path, monkeypatch):
     git("init", "--quiet", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert find_base() is None
+
+
+@pytest.mark.usefixtures("repository")
+def test_note_that_is_there_is_kept_unless_it_may_be_replaced():
+    write_note("remarks", "HEAD", "first", "add")
+
+    with pytest.raises(RefusedError, match=r"^the note in remarks was not written: .* existing notes.*\.$"):
+        write_note("remarks", "HEAD", "second", "add")
+
+    assert git("notes", "--ref=remarks", "show", "HEAD") == "first"
+    write_note("remarks", "HEAD", "second", "add", "--force")
+    assert git("notes", "--ref=remarks", "show", "HEAD") == "second"
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("branch", "said"),
+    [("main", "there is a branch 'main' already"), ("two..dots", "'two..dots' is no name of a branch")],
+)
+def test_branch_that_cannot_be_made_is_misuse(branch, said):
+    with pytest.raises(MisuseError, match=said):
+        check_branch(branch)
+
+    check_branch("another")

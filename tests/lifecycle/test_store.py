@@ -8,7 +8,7 @@ from repositories import CACHE, CONFIG, MODEL, REMOTE, copy_repository, find_blo
 
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.repository import find_hash, read_lock
-from lifecycle.store import fetch_at, list_folder
+from lifecycle.store import fetch_at, list_absent, list_folder
 
 
 @pytest.fixture(name="repository")
@@ -84,6 +84,13 @@ def test_remote_that_cannot_be_asked_is_named(repository, config, said, capfd):
         fetch_at("HEAD", MODEL, repository / "fetched")
     assert "\n" not in str(refused.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_repository_without_a_remote_is_told_to_name_one(repository):
+    (repository / ".dvc/config").write_text("", encoding="utf-8")
+
+    with pytest.raises(RefusedError, match="no remote that can be opened; name one with: dvc remote add -d"):
+        list_absent(read_lock("HEAD"))
 
 
 def test_output_that_the_lock_does_not_name_is_refused(repository):

@@ -211,3 +211,21 @@ def test_text_that_is_missing_in_a_whole_batch_or_month_is_prepared(
     prepare.main()
 
     assert read_rows(TEST).columns["kind"].tolist() == kinds.to_pylist()
+
+
+def test_month_without_a_clean_row_has_a_part_that_is_empty():
+    batch, counts = pa.record_batch({"size": [1.0]}), np.zeros(1)
+    stream = iter([("2024-01", batch, counts), ("2024-01", batch, counts), ("2024-03", batch, counts)])
+
+    parts = [
+        (month, len(list(built)))
+        for month, built in prepare.split_by_month(stream, ["2024-01", "2024-02", "2024-03"])
+    ]
+
+    assert parts == [("2024-01", 2), ("2024-02", 0), ("2024-03", 1)]
+
+
+def test_part_without_a_row_leaves_no_file(tmp_path):
+    assert not list(prepare.write_batches(tmp_path / "part", iter(())))
+
+    assert not (tmp_path / "part").exists()

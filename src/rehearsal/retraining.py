@@ -151,3 +151,5 @@ def rehearse_refused(stage: Stage, source: Source, former: dict[str, Any]) -> No
     stage.expect("one pull request is left, and a draft", len(opened) == 1 and opened[0]["draft"])
     stage.expect("it says why", "- refused: " in opened[0]["body"] and "max_size_mb" in opened[0]["body"])
     stage.expect("the former one is closed", former["state"] == "closed")
+    # What is played next is judged as before.
+    change_main(stage, {"gate": gate})

@@ -22,7 +22,7 @@ from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 from rehearsal.cloud.server import Cloud, serve_cloud
 from rehearsal.life.deploys import Deploy, Felt, call_deploy, expect_refusal, format_table, measure
 from rehearsal.life.environment import CALLER, DEPLOY, Environment, bootstrap, open_client, wait_for_calm
-from rehearsal.life.model import HASTE, Repository, clone, train_better
+from rehearsal.life.model import HASTE, Repository, clone, train_next
 from rehearsal.life.timeline import Timeline
 from rehearsal.life.traffic import Traffic, send_traffic
 from rehearsal.releases import CORRUPTED, FAULTS, make_release
@@ -50,14 +50,14 @@ def rehearse(cloud: Cloud, folder: Path, timeline: Timeline) -> World:
     facts = json.loads(BUNDLE_FACTS.read_text(encoding="utf-8"))
     repository = clone(Path.cwd(), folder / "model")
     with ThreadPoolExecutor(1) as pool:
-        timeline.begin("The cloud, and beside it a better model")
+        timeline.begin("The cloud, and beside it the next model")
         # Training computes while Terraform waits.
-        training = pool.submit(train_better, repository)
+        training = pool.submit(train_next, repository)
         world = raise_cloud(cloud, folder, facts["python"], repository, timeline)
         with start_traffic(world) as traffic:
             world.traffic = traffic
             deploy_first(world)
-            champion = deploy_better(world, training, folder / "champion.zip")
+            champion = deploy_next(world, training, folder / "champion.zip")
             for place, fault in enumerate((*FAULTS, CORRUPTED)):
                 deploy_bad(world, champion, f"v1.1.{place + 1}", fault)
     return world
@@ -104,10 +104,10 @@ def deploy_first(world: World) -> None:
     timeline.expect(other.code == 1 and "deploys already" in other.said, "two deploys at once went through")
 
 
-def deploy_better(world: World, training: "Future[str]", champion: Path) -> Path:
-    """Merge the better model, and deploy it; keep its bundle."""
+def deploy_next(world: World, training: "Future[str]", champion: Path) -> Path:
+    """Merge the next model, and deploy it; keep its bundle."""
     timeline, repository = world.timeline, world.repository
-    timeline.begin("A better model merges")
+    timeline.begin("The next model merges")
     timeline.say(f"{training.result()}")
     merged = time.monotonic()
     repository.must_run("lifecycle.registry", "register", "--version", "v1.1.0")

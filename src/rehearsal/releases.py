@@ -14,7 +14,7 @@ Edit = Callable[[str], str]
 PREDICTOR = "lifecycle/predictor.py"
 # What is asked of the model, and what comes of it, in the shipped code.
 SLOW_SECONDS, SOUND_ANSWERS, WRONG_BY = 0.3, 5, 1
-ASKED, GIVEN = "        predicted = self._session", "predicted.reshape(-1)"
+ASKED, GIVEN = "        predicted = self._session", "        return predicted"
 
 
 def _plant(*replaced: tuple[str, str]) -> Edit:
@@ -39,7 +39,7 @@ FAULTS: Mapping[str, Mapping[str, Edit]] = {
     "wrong": {
         PREDICTOR: _plant(
             (ASKED, f"        self.asked = getattr(self, 'asked', 0) + 1\n{ASKED}"),
-            (GIVEN, f"{GIVEN} + {WRONG_BY} * (self.asked > {SOUND_ANSWERS})"),
+            (GIVEN, f"        predicted = predicted + {WRONG_BY} * (self.asked > {SOUND_ANSWERS})\n{GIVEN}"),
         )
     },
     "crashing": {PREDICTOR: _plant((ASKED, f"        if len(X) == 1: __import__('os')._exit(1)\n{ASKED}"))},

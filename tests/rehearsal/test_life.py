@@ -19,7 +19,7 @@ BAKED = {"published": 1.0, "canary": 2.0, "rolled_back": 4.0}
 
 def answer(at: float, version: str | None, prediction: float = 10.0, seconds: float = 0.01) -> Answer:
     """Make an answer."""
-    return Answer(at, seconds, version, prediction, "")
+    return Answer(at, seconds, version, (prediction,), "")
 
 
 def make_deploy(code: int, **steps: float) -> Deploy:
@@ -89,6 +89,14 @@ def test_answer_that_fails_or_comes_late_is_a_fault() -> None:
     ]
 
     assert [(one.failed, one.fault_seconds) for one in felt] == [(1, 1.0), (0, 1.0)]
+
+
+def test_wrong_probabilities_are_a_fault() -> None:
+    right, wrong = Answer(2.5, 0.01, "v1", (0.25, 0.75), ""), Answer(3.0, 0.01, "v2", (1.25, 1.75), "")
+
+    felt = measure(make_deploy(1, **BAKED), Traffic([right, wrong]), "v2", "wrong", 0.2)
+
+    assert felt.fault_seconds == 1.0
 
 
 def test_table_of_releases_fits_on_a_terminal() -> None:

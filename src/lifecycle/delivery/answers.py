@@ -3,6 +3,7 @@
 import json
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,9 +55,7 @@ class KnownAnswers:
         answer, took_ms = self.ask(service, version)
         if answer.get("statusCode") != 200:
             raise RefusedError(f"version {version} answers {answer.get('statusCode')} to rows of the sample.")
-        predictions = json.loads(answer["body"])["predictions"]
-        plain = [list(one["probabilities"].values()) if isinstance(one, dict) else one for one in predictions]
-        found = np.array(plain, dtype=float)
+        found = read_predictions(answer)
         worst = min(np.abs(found - own).max() if found.shape == own.shape else np.inf for own in self.predictions)
         if not worst <= TOLERANCE:
             raise RefusedError(
@@ -69,6 +68,19 @@ class KnownAnswers:
         start = time.perf_counter()
         answer = service.invoke(version, make_event({"rows": self.rows}, f"{PROBE}{uuid4()}"))
         return answer, 1000 * (time.perf_counter() - start)
+
+
+def read_predictions(answer: Mapping[str, Any]) -> np.ndarray:
+    """Read the predictions of an answer with status 200.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,) or (n_rows, n_classes)
+        The target, or the classes' probabilities.
+    """
+    predictions = json.loads(answer["body"])["predictions"]
+    plain = [list(one["probabilities"].values()) if isinstance(one, dict) else one for one in predictions]
+    return np.array(plain, dtype=float)
 
 
 def make_event(body: Any, request_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The model's repository in the rehearsal: a clone in which a better model is trained, reviewed and registered."""
+"""The model's repository in the rehearsal: a clone in which the next model is trained, reviewed and registered."""
 
 import os
 import subprocess
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import RefusedError
+from lifecycle.paths import PARAMS
+from lifecycle.repository import read_yaml_at
 from rehearsal.life.months import unmark
 from rehearsal.remote import Remote, call_git, change_params, introduce_author
 
-# It learns more slowly, and predicts the sample a little better.
-BETTER = {"train": {"learning_rate": 0.03, "max_iter": 500}}
 # A rehearsal has no patience; the limits are those of params.yaml, as far as few requests can show them.
 HASTE = {
     "deploy": {
@@ -58,7 +58,8 @@ class Repository:
         """Run a Python module that must succeed, and give what it printed."""
         done = self.run(*command, **environment)
         if done.returncode:
-            raise RefusedError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+            said = f"{done.stdout}{done.stderr}".strip()[-1000:]
+            raise RefusedError(f"{' '.join(command)} ended with {done.returncode}: {said}")
         return done.stdout
 
     def make_environment(self, **added: str) -> dict[str, str]:
@@ -97,9 +98,10 @@ def clone(source: Path, folder: Path) -> Repository:
     return repository
 
 
-def train_better(repository: Repository) -> str:
-    """Train a better model, let the gate judge it, and merge it; give the gate's verdict in a line."""
-    repository.commit(BETTER, "Learn more slowly")
+def train_next(repository: Repository) -> str:
+    """Train with the next seed, which every task has; let the gate judge, and merge. Give its verdict in a line."""
+    seed = read_yaml_at(None, str(repository.folder / PARAMS))["train"]["seed"]
+    repository.commit({"train": {"seed": seed + 1}}, "Train with the next seed")
     repository.must_run("lifecycle.reproduce")
     said = repository.must_run("lifecycle.gate")
     repository.save("Train the model anew")

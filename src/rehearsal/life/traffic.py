@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 from botocore.client import BaseClient
 
-from lifecycle.delivery.answers import make_event
+from lifecycle.delivery.answers import make_event, read_predictions
 
 # Who asks at the same time, and how long each waits between two requests.
 CALLERS, PAUSE_SECONDS = 3, 0.05
@@ -19,12 +20,15 @@ CALLERS, PAUSE_SECONDS = 3, 0.05
 
 @dataclass(frozen=True)
 class Answer:
-    """What a caller got: ``version`` is None, and ``said`` the reason, where the request failed."""
+    """What a caller got: ``version`` is None, and ``said`` the reason, where the request failed.
+
+    Of a classifier a prediction has a number for each class.
+    """
 
     at: float
     seconds: float
     version: str | None
-    prediction: float
+    prediction: tuple[float, ...]
     said: str
 
 
@@ -49,9 +53,9 @@ def ask(functions: BaseClient, target: Mapping[str, Any], row: Mapping[str, Any]
     payload = json.loads(answer["Payload"].read())
     now = time.monotonic()
     if payload.get("statusCode") != 200:
-        return Answer(now, now - start, None, 0.0, str(payload)[:200])
-    body = json.loads(payload["body"])
-    return Answer(now, now - start, body["model_version"], float(body["predictions"][0]), "")
+        return Answer(now, now - start, None, (), str(payload)[:200])
+    prediction = np.atleast_1d(read_predictions(payload)[0])
+    return Answer(now, now - start, json.loads(payload["body"])["model_version"], tuple(prediction.tolist()), "")
 
 
 @contextmanager

@@ -1,27 +1,19 @@
-"""The decision on live labels: rarely wrong, made in time, and kept next to the version."""
+"""The decision on live labels: rarely wrong, and made in time."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from conftest import commit_all, run_git, run_python
-from logs import make_label, make_line, write_log
 from readings import write_params
+from rivals import NAMES, make_frame, make_pairs
 
-from lifecycle.compare import choose_loss, compare, main
-from lifecycle.comparison.pairs import COLUMNS, measure_losses
+from lifecycle.compare import choose_loss, compare
+from lifecycle.comparison.pairs import measure_losses
 from lifecycle.comparison.sequential import Rule, compare_paired, compare_split
-from lifecycle.data.rows import read_rows
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.params import read_params
-from lifecycle.paths import DECISION, ONNX, TEST
-from lifecycle.predictor import load_predictor
-from lifecycle.store import fetch_at
 
 RULE = Rule(alpha=0.05, min_requests=500, max_requests=5000, min_gain=0)
 STREAMS = 500
@@ -32,8 +24,6 @@ LOSSES: dict[str, Draw] = {
     "heavy": lambda rng, n: rng.lognormal(0, 1.5, n),
     "heaviest": lambda rng, n: rng.pareto(2.5, n),
 }
-NAMES = ("v1.0.0", "v1.1.0")
-LOGS = ("--predictions", "predictions", "--labels", "labels")
 
 
 def count_promotions(make: Callable[[np.random.Generator], str]) -> int:
@@ -99,51 +89,6 @@ def measure_rivals(rivals: Path) -> tuple[np.ndarray, np.ndarray]:
     losses = measure_losses(make_frame(make_pairs(rivals)), "squared_error")
     assert losses.loss == "log_loss"
     return losses.values["champion"].to_numpy(), losses.values["challenger"].to_numpy()
-
-
-def make_pairs(rivals: Path, variant: str = "shadow") -> list[dict[str, Any]]:
-    """Let champion and challenger predict the test rows, each as one request, and join the labels."""
-    test, models = read_rows(rivals / TEST), [load_predictor(path) for path in list_models(rivals)]
-    rows = []
-    for version, model, name in zip(NAMES, models, ("champion", variant), strict=True):
-        for place, shares in enumerate(model.predict(test.X).tolist()):
-            probabilities = {str(label): share for label, share in zip(model.classes or (), shares, strict=True)}
-            rows.append(
-                {
-                    "time": str(np.datetime64("2026-01-01T00:00:00", "s") + place),
-                    "request_id": f"r{place}",
-                    "row": 0,
-                    "variant": name,
-                    "model_version": version,
-                    "model_hash": model.sha256,
-                    "prediction": {"class": int(np.argmax(shares)), "probabilities": probabilities},
-                    "label": float(test.y[place]),
-                }
-            )
-    return rows
-
-
-def make_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Make a table of rows, as the log's reader does."""
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.assign(time=pd.to_datetime(frame["time"], utc=True))
-
-
-def write_logs(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Write joined rows as a prediction log, and the labels of one of the models."""
-    told = [{**row, "kind": "prediction", "time": f"{row['time']}.000+00:00"} for row in rows]
-    write_log(folder / "predictions", told, day="2026-01-01")
-    write_log(folder / "labels", [row for row in told if row["model_version"] == NAMES[0]], day="2026-01-01")
-
-
-def list_models(rivals: Path) -> list[Path]:
-    """Give the files of champion and challenger."""
-    champion = rivals.parent / "champion.onnx"
-    if not champion.exists():
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(rivals)
-            fetch_at("part-failure@v1.0.0", str(ONNX), champion)
-    return [champion, rivals / ONNX]
 
 
 def make_row(place: int, variant: str, prediction: Any, label: Any, **changes: Any) -> dict[str, Any]:
@@ -279,24 +224,6 @@ def test_rows_that_cannot_be_compared_are_refused(rows: list[dict[str, Any]], sa
 
 
 @pytest.mark.usefixtures("readings_folder")
-@pytest.mark.parametrize(
-    ("options", "error", "said"),
-    [
-        ([], MisuseError, "name --predictions and --labels, or --target"),
-        (["--predictions", "none", "--labels", "none"], RefusedError, "none cannot be read"),
-        (["--predictions", "log", "--labels", "log"], RefusedError, "no prediction in the log is a challenger's"),
-    ],
-)
-def test_log_that_is_none_is_refused_and_nothing_is_written(options: list[str], error: type, said: str) -> None:
-    write_log(Path("log"), [make_line(0)])
-
-    with pytest.raises(error, match=said):
-        main(options)
-
-    assert not DECISION.exists()
-
-
-@pytest.mark.usefixtures("readings_folder")
 def test_rule_that_can_never_decide_is_misuse() -> None:
     write_params(Path(), {"compare": {"max_requests": 10}})
 
@@ -304,111 +231,19 @@ def test_rule_that_can_never_decide_is_misuse() -> None:
         compare(make_frame(make_shadow(50)), read_params())
 
 
+@pytest.mark.usefixtures("readings_folder")
+@pytest.mark.parametrize(("gain", "outcome"), [(3, "promote"), (-3, "keep")])
+def test_callers_of_a_split_decide_between_the_models_that_answered_them(gain: float, outcome: str) -> None:
+    rows = make_shadow(400, gain)
+    answered = [row for row in rows if (row["variant"] == "champion") == (int(row["request_id"][1:]) % 2)]
+    split = [row | {"variant": "challenger"} if row["variant"] == "shadow" else row for row in answered]
+
+    record = compare(make_frame(split), read_params())
+
+    assert (record["mode"], record["decision"]) == ("split", outcome)
+    assert record["gain"] == pytest.approx(gain, abs=0.5)
+
+
 def test_loss_is_that_of_the_metric_which_decides_at_the_gate() -> None:
     metrics = ("neg_mean_absolute_error", "neg_root_mean_squared_error", "r2")
     assert [choose_loss(metric) for metric in metrics] == ["absolute_error", "squared_error", "squared_error"]
-
-
-@pytest.mark.usefixtures("readings_folder")
-def test_command_decides_by_the_labels_of_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    run_git(Path(), "init", "--quiet")
-    # Half the probe's size is true, and the challenger's prediction.
-    beside = {"variant": "shadow", "model_version": "v1.1.0", "model_hash": "1" * 64}
-    rows = [make_line(place, prediction=25.0 + sign) for place, sign in enumerate([1, -1, 2] * 50)]
-    write_log(Path("predictions"), rows + [make_line(place, **beside) for place in range(150)])
-    write_log(Path("labels"), [make_label(place) for place in range(150)])
-
-    main(list(LOGS))
-
-    record = json.loads(DECISION.read_text(encoding="utf-8"))
-    # The first 20 requests decide: 14 gain 1, and 6 gain 4.
-    assert (record["decision"], record["gain"], record["loss"]) == ("promote", 1.9, "squared_error")
-    assert record["requests"] >= record["rule"]["min_requests"]
-    assert "v1.1.0 is no registered version: kept in out/decision.json alone." in capsys.readouterr().out
-
-
-@pytest.fixture(name="folder")
-def fixture_folder(rivals: Path, tmp_path: Path) -> Path:
-    """A copy of the two versions of the test's own, with what they predicted in a log."""
-    shutil.copytree(rivals, tmp_path / "copy", symlinks=True)
-    write_logs(tmp_path / "copy", make_pairs(rivals))
-    return tmp_path / "copy"
-
-
-def test_decision_is_kept_next_to_the_version_and_stands(folder: Path) -> None:
-    tags = run_git(folder, "for-each-ref", "refs/tags")
-
-    first = run_python(folder, "lifecycle.compare", *LOGS).stdout
-    record = (folder / DECISION).read_bytes()
-    (folder / DECISION).unlink()
-    again = run_python(folder, "lifecycle.compare", *LOGS).stdout
-
-    assert first.startswith("compare: v1.1.0: promote after 500 requests against v1.0.0 (shadow), ")
-    assert first.endswith("To share it: git push origin refs/notes/decisions\n")
-    assert again.endswith("This decision stands already; nothing changed.\n")
-    assert (folder / DECISION).read_bytes() == record
-    assert [json.loads(record)[key]["version"] for key in ("champion", "challenger")] == list(NAMES)
-    assert json.loads(record)["low"] > 0 and json.loads(record)["loss"] == "log_loss"
-    shown = run_python(folder, "lifecycle.registry", "show").stdout.splitlines()
-    assert shown[-1].startswith("v1.1.0: promote after 500 requests against v1.0.0 (shadow), 20")
-    assert max(len(line) for line in shown) <= 80
-    lineage = run_python(folder, "lifecycle.lineage", "v1.1.0").stdout
-    assert "decisions: promote after 500 requests against v1.0.0 (shadow), 20" in lineage.replace("\n  - ", " ")
-    # A note is no tag: which versions there are, and which is champion, stays as it was.
-    assert run_git(folder, "for-each-ref", "refs/tags") == tags
-
-
-def test_decision_of_another_mode_or_model_of_the_repository_is_another_one(folder: Path) -> None:
-    commit = run_git(folder, "rev-parse", "part-failure@v1.1.0^{commit}").strip()
-    run_git(folder, "notes", "--ref=decisions", "add", "-m", "Looked at by hand.", commit)
-    other = {"name": "another", "decision": "keep", "mode": "shadow"}
-    run_git(folder, "notes", "--ref=decisions", "append", "-m", json.dumps(other), commit)
-
-    run_python(folder, "lifecycle.compare", *LOGS)
-
-    note = run_git(folder, "notes", "--ref=decisions", "show", commit)
-    assert "Looked at by hand." in note and json.dumps(other) in note
-    assert len(run_python(folder, "lifecycle.registry", "show").stdout.splitlines()) == 4
-
-
-def test_too_few_labels_decide_nothing_and_leave_no_note(folder: Path, rivals: Path) -> None:
-    write_logs(folder, [row for row in make_pairs(rivals) if int(row["request_id"][1:]) < 100])
-
-    said = run_python(folder, "lifecycle.compare", *LOGS).stdout
-
-    record = json.loads((folder / DECISION).read_text(encoding="utf-8"))
-    assert (record["decision"], record["requests"], record["gain"]) == ("continue", 100, None)
-    assert said.endswith("Nothing is decided yet; look again when more labels have come.\n")
-    assert not run_git(folder, "for-each-ref", "refs/notes")
-
-
-def test_requests_of_a_deploy_are_no_callers_and_counted_apart(folder: Path, rivals: Path) -> None:
-    rows = make_pairs(rivals)
-    write_logs(folder, rows + [{**row, "request_id": f"probe-{row['request_id']}"} for row in rows[:7]])
-
-    run_python(folder, "lifecycle.compare", *LOGS)
-
-    record = json.loads((folder / DECISION).read_text(encoding="utf-8"))
-    assert record["left_out"]["request of a deploy"] == 7
-    assert record["requests"] == 500
-
-
-def test_note_that_git_cannot_write_is_told_and_leaves_no_file(folder: Path) -> None:
-    (folder / ".git/refs/notes").write_text("in the way", encoding="utf-8")
-
-    done = run_python(folder, "lifecycle.compare", *LOGS, check=False)
-
-    assert done.returncode == 1 and done.stderr.startswith(
-        "RefusedError: the note in refs/notes/decisions was not written: "
-    )
-    assert len(done.stderr.splitlines()) == 1 and not (folder / DECISION).exists()
-
-
-def test_version_that_is_not_registered_is_decided_on_without_a_note(folder: Path) -> None:
-    run_git(folder, "tag", "--delete", "part-failure@v1.1.0")
-    commit_all(folder, "Bring the log")
-
-    said = run_python(folder, "lifecycle.compare", *LOGS).stdout
-
-    assert said.endswith("v1.1.0 is no registered version: kept in out/decision.json alone.\n")
-    assert json.loads((folder / DECISION).read_text(encoding="utf-8"))["decision"] == "promote"

@@ -5,6 +5,7 @@ give nothing to an input that changes nothing. Source: Shapley, A Value for n-Pe
 Unified Approach to Interpreting Model Predictions, 2017, whose library computes them.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,6 +55,8 @@ def share_out(
     RefusedError
         If the values do not add up.
     """
+    # Compiling its loops takes seconds, and running them as they are a fraction of one.
+    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     # It takes seconds to import, and nothing else needs it.
     import shap  # pylint: disable=import-outside-toplevel
 

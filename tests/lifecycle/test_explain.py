@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import readings
 from logs import make_line, write_log
+from repositories import copy_repository, git
 from sklearn.linear_model import LinearRegression
 
 from lifecycle.data.contract import read_contract, read_request
 from lifecycle.errors import MisuseError, RefusedError
-from lifecycle.explain import find_line, list_contributions, list_similar, main, read_row
+from lifecycle.explain import find_line, find_training, list_contributions, list_similar, main, read_row
 from lifecycle.explanation.inputs import take_columns, take_features
 from lifecycle.explanation.shapley import Shares, check_sum, share_out
 from lifecycle.explanation.training import (
@@ -24,6 +25,7 @@ from lifecycle.explanation.training import (
     sample_rows,
     stream_months,
 )
+from lifecycle.params import read_params
 from lifecycle.predictor import Predictor
 from lifecycle.serve import get_service, handle
 from lifecycle.train import convert_model
@@ -83,7 +85,6 @@ def make_explanation(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("inputs", "is_exact"), [(5, True), (14, False)])
-@pytest.mark.acceptance
 def test_shapley_values_of_a_linear_function_are_weights_times_deviations(inputs: int, is_exact: bool) -> None:
     weights, row, background = RNG.normal(0, 3, inputs), RNG.normal(0, 1, inputs), RNG.normal(0, 1, (30, inputs))
 
@@ -96,7 +97,6 @@ def test_shapley_values_of_a_linear_function_are_weights_times_deviations(inputs
     assert shares.is_exact is is_exact
 
 
-@pytest.mark.acceptance
 def test_contributions_that_do_not_add_up_are_refused() -> None:
     answers = iter(range(10_000_000))
 
@@ -192,6 +192,8 @@ def test_neighbours_over_batches_are_those_of_all_rows_at_once() -> None:
     batches = [
         {"x": X[start : start + 70], "n": np.arange(start, min(start + 70, 500))} for start in range(0, 500, 70)
     ]
+    # A batch of which the contract left no row.
+    batches.insert(3, {"x": X[:0], "n": np.arange(0)})
 
     near = find_neighbours(iter(batches), lambda columns: columns["x"], row, scale, 6)
 
@@ -215,6 +217,16 @@ def test_only_clean_rows_are_streamed(tmp_path: Path) -> None:
 
     assert sum(len(batch["seconds"]) for batch in batches) == 80
     assert set(batches[0]) == {"at", "size", "kind", "seconds"}
+
+
+def test_model_that_names_no_month_that_it_learnt_from_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copy_repository(tmp_path_factory, tmp_path / "repository"))
+    commit = git("rev-parse", "HEAD")
+
+    with pytest.raises(RefusedError, match=f"^out/rows.json at {commit[:7]} names no month that the model learnt"):
+        find_training({"commit": {"hash": commit}, "data": None}, read_params())
 
 
 def test_explanation_fits_a_terminal() -> None:
@@ -301,7 +313,6 @@ def ask_service(capsys: pytest.CaptureFixture[str], request_id: str) -> dict[str
     return lines[0]
 
 
-@pytest.mark.acceptance
 @pytest.mark.usefixtures("workspace")
 def test_answer_and_row_are_explained_by_the_model_that_answered(capsys: pytest.CaptureFixture[str]) -> None:
     line = ask_service(capsys, "asked-1")

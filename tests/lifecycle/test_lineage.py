@@ -59,6 +59,20 @@ def test_hash_of_an_answer_leads_to_the_version_and_the_pull_request():
 
 
 @pytest.mark.usefixtures("repository")
+def test_hash_of_an_answer_is_found_beside_a_version_whose_bytes_are_gone(caplog):
+    caplog.set_level("INFO")
+    answered = sha256(find_blob(REMOTE, "main~1").read_bytes()).hexdigest()
+    lost = find_hash(read_lock("main"), MODEL)
+    for store in (CACHE, REMOTE):
+        find_blob(store, "main").unlink()
+    Path("dvc.lock").unlink()
+    git("commit", "--quiet", "--all", "--message", "Lose the lock")
+
+    assert describe_lineage("model", answered)["version"] == "v1.0.0"
+    assert f"lineage model={lost} skipped=the bytes with hash {lost} cannot be had" in caplog.text
+
+
+@pytest.mark.usefixtures("repository")
 def test_lineage_leads_from_the_version_to_the_source_files():
     commit = git("rev-parse", "main~1")
     params = yaml.safe_load(git("show", "main~1:params.yaml"))

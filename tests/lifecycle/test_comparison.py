@@ -106,6 +106,14 @@ def test_challenger_that_did_not_win_is_not_deployed(github: Repository, tmp_pat
         choose_challenger(challenge())
 
 
+@pytest.mark.usefixtures("github")
+def test_decision_against_another_champion_holds_nobody_back(tmp_path: Path) -> None:
+    keep(tmp_path, decision="keep", champion={"version": "v0.9.0", "hash": "c"})
+
+    assert choose_challenger(challenge()) == "v1.1.0"
+    assert find_waiting(challenge()).name == "v1.1.0"
+
+
 def test_decision_on_a_version_that_main_has_left_starts_nothing(
     github: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -379,6 +379,14 @@ def test_server_refuses_what_it_does_not_offer(
     assert (status != 405) or headers["allow"] in said
 
 
+def test_head_is_answered_without_a_body(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 405 ") and answer.endswith(b"\r\n\r\n")
+
+
 def test_body_of_a_megabyte_is_read_and_one_byte_more_is_refused(server: Running) -> None:
     row = json.dumps(ROW).encode()
 
@@ -582,20 +590,22 @@ def test_regression_is_answered_with_numbers_and_described_as_such() -> None:
 
 def test_serving_loads_the_standard_library_numpy_and_onnxruntime_alone(trained: Path) -> None:
     code = (
-        "import json, sys; before = set(sys.modules); from lifecycle.serve import handle;"
+        "import json, sys; before = set(sys.modules); from lifecycle.serve import get_service, handle;"
+        "print(get_service.cache_info().currsize, file=sys.stderr);"
         f"print(handle({make_event(json.dumps(ROW))!r}, None)['statusCode'], file=sys.stderr);"
         f"print(handle({make_event('', '/openapi.json', 'GET')!r}, None)['statusCode'], file=sys.stderr);"
         "print(*{name.partition('.')[0] for name in set(sys.modules) - before}, file=sys.stderr)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(trained / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(trained / "src"), "AWS_LAMBDA_FUNCTION_NAME": "served"}
 
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=trained, env=environment, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stderr
-    first, second, names = done.stderr.splitlines()
-    assert (first, second) == ("200", "200")
+    loaded, first, second, names = done.stderr.splitlines()
+    # On Lambda the model is loaded before the first request.
+    assert (loaded, first, second) == ("1", "200", "200")
     assert {*names.split()} - sys.stdlib_module_names == {"lifecycle", "numpy", "onnxruntime", PACKAGE}
 
 

@@ -12,6 +12,7 @@ from lifecycle.data.profile import profile_values
 from lifecycle.monitor import monitor
 from lifecycle.monitoring.reference import Reference
 from lifecycle.params import read_params
+from rehearsal.remote import call_git
 
 START, UNTIL = datetime(2026, 11, 1), datetime(2026, 11, 8)
 RNG = np.random.default_rng(0)
@@ -64,6 +65,18 @@ def write_log(folder: Path, lines: list[dict[str, Any] | str], day: str = "2026-
     content = "".join(f"{text}\n" for text in texts).encode("latin-1")
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     return folder
+
+
+def register_reference(folder: Path) -> None:
+    """Commit what ``evaluate`` wrote of the readings' model, and register it as v1.0.0."""
+    (folder / "out").mkdir()
+    metrics = {name: {"value": value} for name, value in REFERENCE.metrics.items()}
+    for name, content in (("metrics", metrics), ("profile", REFERENCE.profile)):
+        (folder / f"out/{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    call_git(folder, "init", "--quiet", "--initial-branch", "main")
+    call_git(folder, "add", "out")
+    call_git(folder, "commit", "--quiet", "--message", "Evaluate")
+    call_git(folder, "tag", "--annotate", "--message", "Register", "readings@v1.0.0")
 
 
 def watch(predictions: Any, labels: Any, until: datetime = UNTIL) -> dict[str, Any]:

@@ -2,16 +2,21 @@
 
 # pylint: disable=unused-argument  # a fixture that only prepares the folder
 
+import json
 import random
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from logs import START, UNTIL, make_label, make_line, make_week, watch, write_log
+from logs import START, UNTIL, make_label, make_line, make_week, register_reference, watch, write_log
+from readings import CONTRACT
 
 from lifecycle.errors import MisuseError, RefusedError
-from lifecycle.monitor import read_time
+from lifecycle.monitor import main, read_time
+from lifecycle.monitoring.reference import find_reference, read_references
+from lifecycle.paths import MONITOR
+from rehearsal.remote import call_git
 
 FEW = 40
 
@@ -202,6 +207,75 @@ def test_verdict_follows_what_happened(readings_folder, tmp_path, week_of, until
 
     assert report["verdict"] == verdict
     assert (report["reasons"][0].startswith(reason)) if reason else not report["reasons"]
+
+
+def test_command_judges_the_registered_version_and_says_so(readings_folder, tmp_path, capsys) -> None:
+    register_reference(tmp_path)
+    lines, labels = make_week(drift=40)
+    write_log(tmp_path / "p", lines)
+    write_log(tmp_path / "l", labels)
+
+    main(["--predictions", "p", "--labels", "l", "--until", UNTIL.isoformat()])
+
+    report = json.loads(MONITOR.with_suffix(".json").read_text(encoding="utf-8"))
+    assert report["verdict"] == "drift" and report["versions"][0]["metrics"]["r2_score"]["tested"] == 0.9
+    said = capsys.readouterr().out
+    assert "v1.0.0 *" in said and "\nverdict: drift\n- size drifted: " in said
+    # Nobody named a place for it.
+    assert "live_error" not in said
+
+
+def test_reference_that_is_no_json_is_refused(readings_folder, tmp_path) -> None:
+    register_reference(tmp_path)
+    (tmp_path / "out/profile.json").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    call_git(tmp_path, "commit", "--quiet", "--all", "--message", "Forget a conflict")
+
+    with pytest.raises(RefusedError, match=r"out/profile\.json at [0-9a-f]{7} is no JSON: .*make pipeline"):
+        read_references("readings")
+
+
+def test_version_that_is_named_by_its_commit_has_that_commits_reference(readings_folder, tmp_path) -> None:
+    register_reference(tmp_path)
+    former = call_git(tmp_path, "rev-parse", "HEAD")
+    call_git(tmp_path, "rm", "--quiet", "-r", "out")
+    call_git(tmp_path, "commit", "--quiet", "--message", "Lose the figures")
+
+    references = read_references("readings")
+
+    assert set(references) == {"v1.0.0"}
+    assert find_reference(former[:7], references) == references["v1.0.0"]
+    assert find_reference("HEAD", references) is find_reference("0" * 40, references) is None
+
+
+def test_label_beyond_every_bound_counts_where_the_contract_has_none(week, monkeypatch) -> None:
+    predictions, labels = week
+    target = CONTRACT["columns"][-1]
+    for bound in ("minimum", "maximum"):
+        monkeypatch.delitem(target, bound)
+    write_log(labels, [make_label(FEW, 0.5), make_label(FEW + 1, 61)], name="more.gz")
+    write_log(predictions, [make_line(FEW), make_line(FEW + 1)], name="more.gz")
+
+    report = watch(predictions, labels)
+
+    assert report["left_out"] == {} and count(report) == (FEW + 2, FEW + 2)
+
+
+def test_folder_of_no_day_is_passed_over(week) -> None:
+    predictions, labels = week
+    for name in ("2026-11-31", "yesterday"):
+        write_log(predictions, [make_line(FEW)], name)
+
+    assert count(watch(predictions, labels)) == (FEW, FEW)
+
+
+def test_feature_that_is_missing_altogether_drifted_and_has_no_index(readings_folder, tmp_path) -> None:
+    lines, labels = make_week()
+    lines = [line | {"features": {"size": None}} for line in lines]
+
+    report = watch(write_log(tmp_path / "p", lines), write_log(tmp_path / "l", labels))
+
+    assert report["verdict"] == "drift"
+    assert report["reasons"][0] == "size drifted: 100 % missing, 0 % in training"
 
 
 def test_unreadable_time_is_misuse() -> None:

@@ -13,6 +13,7 @@ from lifecycle.errors import MisuseError
 from lifecycle.monitor import publish
 from lifecycle.monitoring.files import find_addresses
 from lifecycle.views.monitor_page import format_monitor, render_monitor
+from lifecycle.views.monitor_plots import draw_monitor
 
 
 @pytest.fixture(name="drifted")
@@ -50,6 +51,32 @@ def test_report_is_written_whole_and_told_to_the_runner(drifted, tmp_path, monke
     assert not re.search(r"(src|href)=.https?:", html)
     assert (tmp_path / "output").read_text(encoding="utf-8") == "verdict=drift\n"
     assert (tmp_path / "summary").read_text(encoding="utf-8") == render_monitor(drifted)
+
+
+def test_page_of_a_log_without_predictions_says_that_alone(readings_folder, tmp_path) -> None:
+    report = watch(write_log(tmp_path / "p", []), write_log(tmp_path / "l", []))
+
+    page = render_monitor(report)
+
+    assert page.startswith("## ⚪ stale: nothing was predicted lately\n")
+    assert "###" not in page and not draw_monitor(report)
+    assert format_monitor(report).splitlines()[0] == "verdict: stale"
+
+
+def test_page_tells_broken_requests_and_what_was_left_out(readings_folder, tmp_path) -> None:
+    lines = [make_line(number) for number in range(10)]
+    requests = [
+        {"kind": "request", "request_id": f"id-{n}", "time": "2026-11-02T00:00:00Z", "status": 200 if n else 500}
+        for n in range(10)
+    ]
+    report = watch(write_log(tmp_path / "p", [*lines, *requests, "platform"]), write_log(tmp_path / "l", []))
+
+    page = render_monitor(report)
+
+    assert "Of 10 requests 1 broke (10 %), and 0 were refused." in page
+    assert "### What was left out" in page and "| log line of the platform | 1 |" in page
+    # Without labels there is no error to draw, and of so few predictions no drift.
+    assert set(draw_monitor(report)) == {"predictions by day"}
 
 
 def test_words_of_a_log_stay_words(readings_folder, tmp_path) -> None:

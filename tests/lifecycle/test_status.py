@@ -125,6 +125,27 @@ def test_parts_of_which_nothing_is_known_say_how_to_get_it():
     assert "<svg" not in page
 
 
+@pytest.mark.usefixtures("repository")
+def test_repository_without_a_model_has_no_champion():
+    git("rm", "--quiet", "dvc.lock")
+    git("commit", "--quiet", "--message", "Lose the model")
+
+    _, text = read_page()
+
+    assert "Champion none no model is registered or committed yet" in text
+
+
+@pytest.mark.usefixtures("history")
+def test_live_error_without_one_of_the_test_is_compared_with_nothing(tmp_path):
+    report = make_report(12, drift=[])
+    report["versions"][0]["metrics"][METRIC]["tested"] = None
+
+    _, text = read_page("--monitor", str(write_reports(tmp_path / "reports", report)))
+
+    assert "Live: some error 0.5500 v1.0.0, interval 0.5000 to 0.6000 Monitor" in text
+    assert "The last report measured no drift: it had too few predictions." in text
+
+
 @pytest.mark.usefixtures("history")
 def test_promotions_follow_their_numbers_and_going_back_is_a_rollback():
     promotions = list_promotions(read_events("model"), list_versions("model"))

@@ -1,6 +1,5 @@
 """The gate, judged by the command that a person and the workflows run."""
 
-import hashlib
 import json
 import re
 import shutil
@@ -10,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import yaml
-from conftest import PACKAGE, commit_all, run_git, run_here, run_python
+from conftest import PACKAGE, commit_all, put_model, run_git, run_here, run_python
 from onnx import helper
 
 from lifecycle.comparison.champion import predict_champion
@@ -107,17 +105,6 @@ def slow_down(model: bytes) -> bytes:
     return add_to_output(model, build)
 
 
-def put_challenger(model: bytes) -> None:
-    """Put a model where ``train`` writes it, and its hash into dvc.lock."""
-    lock = Path("dvc.lock").read_text(encoding="utf-8")
-    old = yaml.safe_load(lock)["stages"]["train"]["outs"]
-    entry = next(out for out in old if out["path"] == str(ONNX))
-    ONNX.unlink()
-    ONNX.write_bytes(model)
-    new = hashlib.md5(model, usedforsecurity=False).hexdigest()
-    Path("dvc.lock").write_text(lock.replace(entry["md5"], new), encoding="utf-8")
-
-
 @pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("fault", "reason"),
@@ -130,7 +117,7 @@ def put_challenger(model: bytes) -> None:
 def test_gate_refuses_a_challenger_with_a_fault(
     workspace: Path, challengers: dict[str, bytes], fault: str, reason: str
 ) -> None:
-    put_challenger(challengers[fault])
+    put_model(workspace, challengers[fault])
     done = run_python(workspace, "lifecycle.gate", check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "gate: refuse" in done.stdout
@@ -142,7 +129,7 @@ def test_gate_refuses_a_challenger_with_a_fault(
 def test_unfair_challenger_is_better_overall_and_refused_for_its_slice_alone(
     workspace: Path, challengers: dict[str, bytes]
 ) -> None:
-    put_challenger(challengers["unfair"])
+    put_model(workspace, challengers["unfair"])
     run_here(workspace, "lifecycle.gate")
     verdict = json.loads(VERDICT.read_text(encoding="utf-8"))
     assert verdict["figures"]["challenger"] < verdict["figures"]["champion"]
@@ -156,7 +143,7 @@ def test_gate_says_unchanged_for_the_champion_itself(workspace: Path) -> None:
 
 
 def test_gate_passes_a_better_challenger(workspace: Path, challengers: dict[str, bytes]) -> None:
-    put_challenger(challengers["better"])
+    put_model(workspace, challengers["better"])
     done = run_here(workspace, "lifecycle.gate")
     assert "gate: pass" in done.stdout
     assert "better" in done.stdout
@@ -171,7 +158,7 @@ def test_gate_refuses_bytes_that_the_lock_does_not_name(workspace: Path) -> None
 
 
 def test_gate_refuses_predictions_that_are_no_number(workspace: Path, challengers: dict[str, bytes]) -> None:
-    put_challenger(challengers["not a number"])
+    put_model(workspace, challengers["not a number"])
     done = run_here(workspace, "lifecycle.gate")
     assert done.returncode == 1
     assert "no finite number" in done.stderr
@@ -183,7 +170,7 @@ def test_gate_without_champion_wants_more_than_the_baseline(workspace: Path, cha
     run_git(workspace, "commit", "-q", "--amend", "-m", "Start without a model")
     done = run_here(workspace, "lifecycle.gate")
     assert "gate: pass (against baseline)" in done.stdout
-    put_challenger(challengers["constant"])
+    put_model(workspace, challengers["constant"])
     done = run_here(workspace, "lifecycle.gate")
     assert done.returncode == 1
     assert "not surely better than the baseline" in done.stdout
@@ -218,7 +205,7 @@ def test_champion_whose_bytes_are_gone_is_named() -> None:
 def test_gate_limits_hold_whatever_the_champion_does(workspace: Path, challengers: dict[str, bytes]) -> None:
     change_params(workspace, {"gate": {"limits": {"log_loss": 0.01, "roc_auc_score": 0.999}}})
     commit_all(workspace, "Ask for much")
-    put_challenger(challengers["better"])
+    put_model(workspace, challengers["better"])
     done = run_here(workspace, "lifecycle.gate")
     assert done.returncode == 1
     assert re.search(r"log_loss is \S+; the limit is 0.01000", done.stdout)

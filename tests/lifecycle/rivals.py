@@ -1,4 +1,4 @@
-"""What the champion v1.0.0 and the challenger v1.1.0 predict of the same rows, as a log and its labels tell it."""
+"""What the champion v1.0.0 and the challenger v1.1.0 predict of the same rows, as the log's reader tells it."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from logs import write_log
 
 from lifecycle.comparison.pairs import COLUMNS
 from lifecycle.data.rows import read_rows
@@ -43,13 +42,6 @@ def make_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Make a table of rows, as the log's reader does."""
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.assign(time=pd.to_datetime(frame["time"], utc=True))
-
-
-def write_logs(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Write joined rows as a prediction log, and the labels of one of the models."""
-    told = [{**row, "kind": "prediction", "time": f"{row['time']}.000+00:00"} for row in rows]
-    write_log(folder / "predictions", told, day="2026-01-01")
-    write_log(folder / "labels", [row for row in told if row["model_version"] == NAMES[0]], day="2026-01-01")
 
 
 def list_models(rivals: Path) -> list[Path]:

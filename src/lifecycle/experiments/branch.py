@@ -8,7 +8,7 @@ import yaml
 
 from lifecycle.comparison.changes import flatten
 from lifecycle.comparison.snapshot import PARAMS
-from lifecycle.errors import MisuseError
+from lifecycle.errors import MisuseError, RefusedError, join_lines
 from lifecycle.experiments.settings import Settings, edit_params
 from lifecycle.experiments.table import Experiment
 from lifecycle.paths import find_top
@@ -39,7 +39,8 @@ def make_branch(experiment: Experiment, branch: str) -> None:
     """
     check_branch(branch)
     with check_out(experiment.commit) as folder:
-        _restore_form(experiment.commit, folder / PARAMS)
+        params = folder / PARAMS
+        params.write_bytes(restore_form(read_at(f"{experiment.commit}^", PARAMS) or b"", params.read_bytes()))
         _share_cache(folder)
         run_tool(folder, sys.executable, "-m", "dvc", "push", "--quiet")
         run_tool(folder, "git", "add", "--all", "--", ":(top)")
@@ -48,20 +49,29 @@ def make_branch(experiment: Experiment, branch: str) -> None:
         run_tool(folder, "git", "branch", "--no-track", branch, "HEAD")
 
 
-def _restore_form(commit: str, path: Path) -> None:
-    """Write params.yaml as people did: DVC loses its form when it sets a value."""
-    former = read_at(f"{commit}^", PARAMS) or b""
-    content = path.read_bytes()
+def restore_form(former: bytes, content: bytes) -> bytes:
+    """Write params.yaml as people did: DVC loses its form when it sets a value.
+
+    Parameters
+    ----------
+    former : bytes
+        The file before, in its form.
+    content : bytes
+        The file after, with its values.
+
+    Returns
+    -------
+    bytes
+        The values in the former form; ``content`` itself where keys came or went, which that form cannot hold.
+    """
     values = yaml.safe_load(content)
     before = flatten(yaml.safe_load(former))
     changed = {key: find_value(values, key) for key, text in flatten(values).items() if before.get(key) != text}
     try:
         edited = edit_params(former, changed)
     except MisuseError:
-        # Keys were added by hand; then DVC's form stays.
-        return
-    if yaml.safe_load(edited) == values:
-        path.write_bytes(edited)
+        return content
+    return edited if yaml.safe_load(edited) == values else content
 
 
 def find_value(values: Settings, key: str) -> object:
@@ -74,7 +84,14 @@ def find_value(values: Settings, key: str) -> object:
 
 def _share_cache(folder: Path) -> None:
     """Let DVC in a copy find this clone's cache and its remotes' local settings."""
+    # Importing DVC takes half a second, which the other commands need not pay.
+    from dvc.exceptions import DvcException  # pylint: disable=import-outside-toplevel
+    from dvc.repo import Repo  # pylint: disable=import-outside-toplevel
+
     if (config := find_top() / LOCAL_CONFIG).is_file():
         shutil.copy(config, find_top(folder) / LOCAL_CONFIG)
-    cache = run_tool(Path(), sys.executable, "-m", "dvc", "cache", "dir").strip()
-    run_tool(folder, sys.executable, "-m", "dvc", "cache", "dir", "--quiet", "--local", str(Path(cache).resolve()))
+    try:
+        with Repo() as here, Repo(str(folder)) as copy, copy.config.edit("local") as settings:
+            settings.setdefault("cache", {})["dir"] = str(Path(here.cache.local_cache_dir).resolve())
+    except DvcException as error:
+        raise RefusedError(f"DVC cannot work here: {join_lines(error)}. Correct {LOCAL_CONFIG}.") from error

@@ -10,16 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from conftest import PACKAGE, run_python
 from distributed import Client, LocalCluster
+from distributed.scheduler import KilledWorker
 from logs import make_week, watch, write_log
+from waiting import wait_for
 
 from lifecycle import cluster, evaluate, prepare
-from lifecycle.cluster import ADDRESS, map_tasks
+from lifecycle.cluster import ADDRESS, Cluster, map_tasks, open_cluster
 from lifecycle.errors import ContractError, MisuseError, RefusedError
 from lifecycle.paths import CARD, METRICS, OUT, PLOTS, PROFILE, ROWS, TEST, TRAIN, TUNE, TUNE_JOURNAL
 
@@ -215,26 +217,62 @@ def test_scheduler_without_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -
             list(map_tasks(repeat_items, [1]))
 
 
-def wait_for_ever(_: Sequence[int]) -> Iterator[int]:
-    """Say that a task has begun, and never end it."""
-    Path("begun").touch()
-    time.sleep(60)
-    yield 0
+def test_slow_task_is_waited_for_while_there_are_workers(
+    work: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDRESS, small)
+
+    def wait_for_file(item: int) -> int:
+        wait_for((work / "go").exists)
+        return item
+
+    with open_cluster(wait_for_file) as opened:
+        monkeypatch.setattr(cluster, "WAIT_SECONDS", 0.1)
+        slow = opened.submit(7)
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(opened.read, slow)
+            with pytest.raises(TimeoutError):
+                # It looks at the workers meanwhile, and waits on.
+                reading.result(0.5)
+            (work / "go").touch()
+
+            assert reading.result(10) == 7
 
 
-@pytest.mark.drill
 @pytest.mark.usefixtures("work")
 def test_workers_that_are_all_gone_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "WAIT_SECONDS", 2)
-    with LocalCluster(1, threads_per_worker=1, **LOOPBACK) as workers:
-        monkeypatch.setenv(ADDRESS, workers.scheduler_address)
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(lambda: list(map_tasks(wait_for_ever, [1])))
-            time.sleep(1)
-            workers.scale(0)
+    with LocalCluster(1, processes=False, **LOOPBACK) as emptied:
+        monkeypatch.setenv(ADDRESS, emptied.scheduler_address)
+        with open_cluster(abs) as opened:
+            monkeypatch.setattr(cluster, "WAIT_SECONDS", 0.1)
+            emptied.scale(0)
+            wait_for(lambda: not emptied.scheduler.workers)
+            left = opened.submit(-1)
 
             with pytest.raises(RefusedError, match="are all gone; start some, and run the same again"):
-                running.result(60)
+                opened.read(left)
+
+
+@pytest.mark.usefixtures("work")
+def test_scheduler_that_is_lost_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LocalCluster(1, processes=False, **LOOPBACK) as lost:
+        monkeypatch.setenv(ADDRESS, lost.scheduler_address)
+        with open_cluster(abs) as opened:
+            lost.scale(0)
+            wait_for(lambda: not lost.scheduler.workers)
+            left = opened.submit(-1)
+            lost.close()
+
+            with pytest.raises(RefusedError, match="^the scheduler was lost; start it anew"):
+                opened.read(left)
+
+
+def test_task_that_no_worker_survives_is_given_up() -> None:
+    opened, given_up = Cluster(None, None, 1, ("", "", "")), Future[int]()
+    given_up.set_exception(KilledWorker("task", None, 3))
+
+    with pytest.raises(RefusedError, match="each worker that it ran on died, perhaps for want of memory"):
+        opened.read(given_up)
 
 
 def test_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Machine: one is started by CML's command line, and the sweep ends what is too old, and nothing of others."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from conftest import ROOT
 
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.machine import TAG, main, sweep, write_launch
-from lifecycle.params import MachineParams
+from lifecycle.params import MachineParams, read_params
 from rehearsal.cloud.server import Cloud, serve_cloud
 from tests.rehearsal.clouds import make_client
 
@@ -87,6 +88,15 @@ def test_machine_that_cannot_be_ended_is_told_and_keeps_no_other(client: Any) ->
     assert list_running(client) == {held}
 
 
+def test_name_with_a_wildcard_ends_no_machine(client: Any) -> None:
+    own = start(client, {TAG: OWN})
+
+    # The cloud's filter takes it as a pattern.
+    assert not sweep(client, "team/*", PARAMS.max_hours, look_ahead(3))
+
+    assert list_running(client) == {own}
+
+
 def test_token_stands_in_no_argument_and_the_tag_is_the_sweeps() -> None:
     command = write_launch(PARAMS, OWN, "eu-central-1", "big", "closed")
 
@@ -111,19 +121,49 @@ def fixture_record(cloud: Cloud, tmp_path: Path, readings_folder: None, monkeypa
     return tmp_path / "record"
 
 
-@pytest.mark.acceptance
-def test_machine_is_started_once_and_found_by_the_sweep(client: Any, record: Path) -> None:
+@pytest.mark.usefixtures("record")
+def test_launch_calls_cml_with_what_the_workflow_set(tmp_path: Path) -> None:
+    kept, command = tmp_path / "arguments", tmp_path / "bin/cml"
+    command.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "$ITERATIVE_DO_NOT_TRACK" > {kept}\n', encoding="utf-8")
+
     main(["launch"])
-    main(["launch"])
+
+    launch = write_launch(read_params().machine, OWN, os.environ["AWS_REGION"], "big", "closed")
+    assert kept.read_text(encoding="utf-8").splitlines() == [*launch[1:], "1"]
+
+
+@pytest.mark.usefixtures("record")
+def test_missing_cml_is_told_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin/cml").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    with pytest.raises(MisuseError, match="^cml is not installed; npm install --global @dvcorg/cml@"):
+        main(["launch"])
+
+
+def test_sweep_tells_the_log_and_the_summary(client: Any, record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["sweep"])
+    young = start(client, {TAG: OWN})
     main(["sweep"])
 
+    said = ["no machine is there", f"{young}: runs for 0.0 h, and may for 2"]
+    assert capsys.readouterr().out.splitlines() == said
+    summary = (record.parent / "summary").read_text(encoding="utf-8")
+    assert summary.splitlines() == [f"- {line}" for line in said]
+
+
+@pytest.mark.acceptance
+def test_machine_is_started_once(client: Any, record: Path) -> None:
+    main(["launch"])
+    main(["launch"])
+
     calls = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
-    (machine,) = list_running(client)
+    assert len(list_running(client)) == 1
     assert [call["arguments"][:2] for call in calls] == [["runner", "launch"]] * 2
     assert "ITERATIVE_DO_NOT_TRACK" in calls[0]["environment"]
     assert "a-token" not in json.dumps([call["arguments"] for call in calls])
-    summary = (record.parent / "summary").read_text(encoding="utf-8")
-    assert summary == f"- {machine}: runs for 0.0 h, and may for 2\n"
 
 
 @pytest.mark.usefixtures("record")
@@ -147,11 +187,10 @@ def test_what_a_workflow_did_not_set_is_told(
 
 
 @pytest.mark.usefixtures("record")
-def test_machine_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+def test_machine_that_does_not_start_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bin/cml").write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
 
-    with pytest.raises(RefusedError, match="cml started no machine and ended with 1"):
+    with pytest.raises(RefusedError, match="cml started no machine and ended with 3"):
         main(["launch"])
 
 

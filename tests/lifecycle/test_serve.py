@@ -16,18 +16,17 @@ from types import SimpleNamespace
 from typing import Any, TextIO
 
 import numpy as np
-import onnx
 import pytest
 import readings
 from conftest import PACKAGE, run_python
-from onnx import TensorProto, helper
+from small_models import write_sum
 
 from lifecycle import serve
 from lifecycle.data.contract import read_contract
 from lifecycle.data.rows import read_rows
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.paths import ONNX, TEST
-from lifecycle.predictor import METADATA, Predictor, load_predictor
+from lifecycle.predictor import Predictor, load_predictor
 from lifecycle.serving.openapi import describe_service
 from lifecycle.serving.request import MAX_BODY_BYTES, MAX_ROWS
 from lifecycle.serving.service import Service
@@ -557,19 +556,7 @@ def test_references_of_openapi_lead_somewhere(server: Running) -> None:
 
 def make_regression(constant: float = 0) -> Predictor:
     """Make a model that adds its two features and a constant."""
-    X = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 2])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
-    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
-    added = helper.make_tensor("added", TensorProto.FLOAT, [1], [constant])
-    nodes = [
-        helper.make_node("ReduceSum", ["X", "axes"], ["sum"], keepdims=1),
-        helper.make_node("Add", ["sum", "added"], ["y"]),
-    ]
-    graph = helper.make_graph(nodes, "sum", [X], [y], [axes, added])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    described = {"features": ["size", "is_fine"], "classes": None}
-    onnx.helper.set_model_props(model, {METADATA: json.dumps(described)})
-    return Predictor(model.SerializeToString())
+    return Predictor(write_sum(constant))
 
 
 def test_regression_is_answered_with_numbers_and_described_as_such() -> None:

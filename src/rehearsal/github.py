@@ -278,7 +278,8 @@ def serve_github(repository: Repository, folder: Path) -> Iterator[dict[str, str
     authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"repository": repository}))
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # How long it takes to end is how often it looks whether it should.
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     host = f"localhost:{server.server_address[1]}"
     try:
         yield {

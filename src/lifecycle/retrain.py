@@ -109,6 +109,18 @@ def fetch_new(params: Params, now: datetime, folder: Path) -> dict[str, Path]:
     return fetched
 
 
+def check_new(client: Client) -> None:
+    """Stop where the data of the working folder have been proposed already, whatever became of it.
+
+    Raises
+    ------
+    NothingToDoError
+        Naming the pull request.
+    """
+    if former := find_proposal(client, name_branch(read_yaml_at(None, DATA_FILE)["outs"][0]["md5"])):
+        raise NothingToDoError(f"pull request {former['number']} ({former['state']}) is about the same data.")
+
+
 def retrain(params: Params, client: Client, now: datetime) -> None:
     """Bring new months in, reproduce, and write the report with the gate's verdict.
 
@@ -130,8 +142,7 @@ def retrain(params: Params, client: Client, now: datetime) -> None:
         fetched = fetch_new(params, now, folder)
         try:
             add_months(fetched, params)
-            if former := find_proposal(client, name_branch(read_yaml_at(None, DATA_FILE)["outs"][0]["md5"])):
-                raise NothingToDoError(f"pull request {former['number']} ({former['state']}) is about the same data.")
+            check_new(client)
             reproduce()
             report.main([])
         except BaseException:

@@ -94,9 +94,20 @@ def attempt(plan: Plan, push: bool) -> None:
     seconds = time.monotonic() - start
     folder = TRIED / plan.name
     write_tried(folder, make_report(None, "HEAD", read_params()), seconds, ran)
+    pack_results(folder / ARCHIVE, push)
+
+
+def pack_results(archive: Path, push: bool) -> list[str]:
+    """Pack what a run changed, pushed bytes included where the remote lies in the repository; give the names.
+
+    Raises
+    ------
+    RefusedError
+        If the bytes cannot be pushed.
+    """
     if push:
         print("".join(stream_dvc("push")), end="")
-    pack(Path(), folder / ARCHIVE)
+    return pack(Path(), archive)
 
 
 def compare(matrix: Matrix) -> None:

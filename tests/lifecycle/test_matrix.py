@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_git, run_python
+from conftest import ROOT, run_git, run_here
+from dvc.repo import Repo
+from hosting import Hosted, host, pack_changes
+from repositories import MODEL, REMOTE, copy_repository, git
 from test_artifact import make_facts
 from test_report_page import make_unchanged
 
@@ -18,10 +21,10 @@ from lifecycle.errors import MisuseError
 from lifecycle.experiments.matrix import MOST_CHARACTERS, Matrix, plan_matrix
 from lifecycle.experiments.settings import Plan
 from lifecycle.experiments.tried import find_best, read_tried, write_tried
-from lifecycle.github.experiment import find_plan, main, name_branch
+from lifecycle.github.experiment import main, name_branch, pack_results
+from lifecycle.repository import find_hash, read_lock
 from lifecycle.views.experiments_page import render_experiments, write_body, write_title
-from rehearsal.github import Repository, serve_github
-from tests.tools import require_tool
+from rehearsal.remote import change_params
 
 COMMIT = "b" * 40
 HUGE = ("train.seed", "train.depth", "sample.seed", "monitor.min_rows")
@@ -111,6 +114,18 @@ def test_names_are_handed_over_in_one_line(
     assert json.loads(written.removeprefix("names=")) == ["rate-0.1-depth-4", "rate-0.1-depth-5", "rate-0.2-depth-4"]
     assert written.count("\n") == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("left out: 2 more; experiment.max_jobs")
+
+
+@pytest.mark.usefixtures("readings_folder")
+def test_plan_says_what_each_experiment_sets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SETTINGS", "train.rate=0.1,0.2 train.depth=4")
+
+    main(["plan"])
+
+    said = capsys.readouterr().out
+    assert said == "rate-0.1-depth-4: train.rate=0.1 train.depth=4\nrate-0.2-depth-4: train.rate=0.2 train.depth=4\n"
 
 
 def make_report(outcome: str, worse_by: float) -> dict[str, Any]:
@@ -231,11 +246,6 @@ def test_pull_request_says_what_it_sets_and_what_it_gains(folder: Path) -> None:
     assert len(write_title(Plan("long", {f"train.key_{n}": n for n in range(9)}))) == 72
 
 
-def test_name_that_was_not_planned_is_told() -> None:
-    with pytest.raises(MisuseError, match="NAME is 'other'; expected one of: good"):
-        find_plan(Matrix((PLANS["good"],), 0, ()), "other")
-
-
 def test_branch_is_named_after_settings_and_commit() -> None:
     assert name_branch(PLANS["good"], COMMIT) == "experiment/good-bbbbbbb"
 
@@ -246,100 +256,156 @@ def test_folder_that_git_does_not_know_holds_what_jobs_hand_over() -> None:
 
 
 @dataclass(frozen=True)
-class World:
-    """What the jobs of a run find: the branch, its remote, GitHub, and what two of three experiments left."""
+class Jobs:
+    """The jobs of a run, each in a checkout of its own, and what those before left in ``tried``."""
 
-    folder: Path
-    github: Repository
+    hosted: Hosted
+    tried: Path
 
-    def run(self, command: str, name: str = "", **options: Any) -> "subprocess.CompletedProcess[str]":
-        """Run the command of a job in a checkout of its own."""
-        work = self.folder / f"{command}-{len([*self.folder.iterdir()])}"
-        run_git(self.folder, "clone", "--quiet", str(self.folder / "remote.git"), str(work))
-        if (self.folder / "tried").exists():
-            shutil.copytree(self.folder / "tried", work / "out/tried")
+    def run(self, command: str, name: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run the command of a job."""
+        folder = self.hosted.check_out()
+        if self.tried.exists():
+            shutil.copytree(self.tried, folder / "out/tried")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("NAME", name)
-            return run_python(work, "lifecycle.github.experiment", command, **options)
+            return run_here(folder, "lifecycle.github.experiment", command)
 
-    def read(self, name: str) -> str:
-        """Read one of the runner's files."""
-        path = self.folder / name
-        return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def worsen(tried: Path, name: str, other: str) -> None:
-    """Make an experiment's results those of another one that is worse than the champion, within the tolerance."""
-    shutil.copytree(tried / name, tried / other)
-    report = json.loads((tried / other / "report.json").read_text(encoding="utf-8"))
-    report["figures"] |= {"worse_by": 0.005, "low": -0.01, "high": 0.02}
-    (tried / other / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    def leave(self, name: str, report: dict[str, Any]) -> None:
+        """Leave what an experiment would that made another model."""
+        report |= {"commit": git("rev-parse", "HEAD", cwd=self.hosted.work)}
+        write_tried(self.tried / name, report, 12.34, ["train"])  # type: ignore[arg-type]
+        pack_changes(self.hosted.work, self.tried / name / "results.tar", {"out/metrics.json": f'{{"{name}": 1}}\n'})
 
 
-@pytest.fixture(name="world", scope="module")
-def fixture_world(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Try one of three settings; another one is made up to be worse, and the third has no result."""
-    require_tool("gh")
-    folder = tmp_path_factory.mktemp("world")
-    shutil.copytree(trained, folder / "work", symlinks=True)
-    run_git(folder, "clone", "--quiet", "--bare", "work", "remote.git")
-    world = World(folder, Repository(remote=folder / "remote.git"))
-    settings = "prepare.test_months=9; train.penalty=10.0,9000.0,1.0"
-    with pytest.MonkeyPatch.context() as patch, serve_github(world.github, folder) as environment:
-        output = {"GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary")}
-        for name, value in {**environment, **output, "SETTINGS": settings, "OPEN": "true"}.items():
-            patch.setenv(name, value)
-        world.run("plan")
-        world.run("try", "penalty-10.0")
-        (work,) = folder.glob("try-*")
-        (work / "out/tried").rename(folder / "tried")
-        worsen(folder / "tried", "penalty-10.0", "penalty-9000.0")
-        yield world
+@pytest.fixture(name="jobs")
+def fixture_jobs(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Jobs]:
+    """Jobs for three settings in a small repository, none of which has left anything yet."""
+    work = copy_repository(tmp_path_factory, tmp_path / "work")
+    with host(monkeypatch, work, SETTINGS="train.seed=2,3,4") as hosted:
+        yield Jobs(hosted, tmp_path / "tried")
 
 
-@pytest.mark.acceptance
-def test_jobs_hand_over_names_and_results_and_the_best_becomes_one_pull_request(world: World) -> None:
-    world.run("compare")
-    said = world.run("propose", "penalty-10.0").stdout
-    again = world.run("propose", "penalty-10.0", check=False)
+def test_best_of_all_is_handed_over_beside_the_table(jobs: Jobs) -> None:
+    jobs.leave("seed-2", make_report("pass", 0.005))
+    jobs.leave("seed-3", make_report("pass", -0.1))
 
-    assert world.read("output").splitlines() == [
-        'names=["test_months-9", "penalty-10.0", "penalty-9000.0"]',
-        "best=penalty-10.0",
-    ]
-    summary = world.read("summary")
-    assert summary.startswith("## 3 experiments, 1 failed\n")
-    assert "Left out: 1 (`train.penalty=1.0`)" in summary
-    pull = world.github.pulls[0]
-    branch = pull["head"]["ref"]
-    assert said == f"pull request {pull['number']}: {branch}\n"
-    assert branch.startswith("experiment/penalty-10.0-")
-    assert (pull["title"], pull["draft"], pull["labels"]) == (
-        "Try train.penalty=10.0",
-        False,
-        [{"name": "experiment"}],
-    )
-    started = [(run["workflow"], run["ref"]) for run in world.github.dispatches]
-    assert started == [("check.yml", branch), ("train.yml", branch)]
-    changed = run_git(world.folder / "remote.git", "diff", "-U0", f"main...{branch}", "--", "params.yaml")
-    assert changed.splitlines()[5:] == ["-  penalty: 5000.0", "+  penalty: 10.0"]
-    assert again.stdout == f"nothing to do: pull request {pull['number']} (open) has these settings.\n"
+    done = jobs.run("compare")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert jobs.hosted.read("output") == "best=seed-3\n"
+    assert jobs.hosted.read("summary").startswith("## 3 experiments, 1 failed\n")
+    assert done.stdout == f"{jobs.hosted.read('summary')}\n"
 
 
-@pytest.mark.acceptance
-def test_one_that_is_no_better_becomes_a_draft(world: World) -> None:
-    said = world.run("propose", "penalty-9000.0").stdout
+def test_experiments_that_made_no_other_model_have_no_best_one(jobs: Jobs) -> None:
+    jobs.leave("seed-2", make_report("unchanged", 0.0))
 
-    assert "(draft)" in said
-    assert world.github.pulls[-1]["draft"]
+    done = jobs.run("compare")
+
+    assert (done.returncode, jobs.hosted.read("output")) == (0, "")
 
 
-@pytest.mark.acceptance
-def test_one_that_failed_cannot_be_proposed(world: World) -> None:
-    before = run_git(world.folder / "remote.git", "show-ref")
-
-    done = world.run("propose", "test_months-9", check=False)
+def test_run_of_which_nothing_came_to_its_end_is_refused_and_its_page_says_so(jobs: Jobs) -> None:
+    done = jobs.run("compare")
 
     assert done.returncode == 1
-    assert done.stderr == ("RefusedError: test_months-9 cannot be proposed: it failed; its job says why\n")
-    assert run_git(world.folder / "remote.git", "show-ref") == before
+    assert done.stderr == "RefusedError: no experiment came to its end; each one's job says why.\n"
+    assert jobs.hosted.read("summary").startswith("## 3 experiments, 3 failed\n\nNone came to its end")
+    assert jobs.hosted.read("output") == ""
+
+
+def test_best_one_becomes_one_pull_request_with_its_settings_results_and_checks(jobs: Jobs) -> None:
+    jobs.leave("seed-2", make_report("pass", -0.1))
+
+    done, again = jobs.run("propose", "seed-2"), jobs.run("propose", "seed-2")
+
+    hosted = jobs.hosted
+    (pull,) = hosted.github.pulls
+    branch = pull["head"]["ref"]
+    assert branch == name_branch(Plan("seed-2", {}), git("rev-parse", "main", cwd=hosted.remote))
+    assert (done.stdout, done.stderr) == (f"pull request 1: {branch}\n", "")
+    assert again.stdout == "nothing to do: pull request 1 (open) has these settings.\n"
+    assert (pull["title"], pull["draft"]) == ("Try train.seed=2", False)
+    assert pull["labels"] == [{"name": "experiment"}]
+    assert hosted.list_started() == [("check.yml", branch), ("train.yml", branch)]
+    changed = git("diff", "-U0", f"main...{branch}", "--", "params.yaml", cwd=hosted.remote)
+    assert changed.splitlines()[5:] == ["-  seed: 1", "+  seed: 2"]
+    assert git("show", f"{branch}:out/metrics.json", cwd=hosted.remote) == '{"seed-2": 1}'
+
+
+def test_one_that_is_no_better_becomes_a_draft(jobs: Jobs) -> None:
+    jobs.leave("seed-2", make_report("pass", 0.005))
+
+    done = jobs.run("propose", "seed-2")
+
+    (pull,) = jobs.hosted.github.pulls
+    assert done.stdout == f"pull request 1 (draft): {pull['head']['ref']}\n"
+    assert pull["draft"]
+
+
+UNPLANNED = "MisuseError: NAME is 'seed-9'; expected one of: seed-2, seed-3, seed-4\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "code", "said"),
+    [
+        ("propose", "seed-4", 1, "RefusedError: seed-4 cannot be proposed: it failed; its job says why\n"),
+        ("propose", "seed-9", 2, UNPLANNED),
+        ("try", "seed-9", 2, UNPLANNED),
+    ],
+)
+def test_one_that_failed_or_was_not_planned_is_refused(
+    jobs: Jobs, command: str, name: str, code: int, said: str
+) -> None:
+    before = jobs.hosted.list_branches()
+
+    done = jobs.run(command, name)
+
+    assert (done.returncode, done.stderr) == (code, said)
+    assert jobs.hosted.list_branches() == before
+    assert not jobs.hosted.github.requests
+
+
+def test_results_hold_the_models_bytes_where_these_are_pushed(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = jobs.hosted.work
+    monkeypatch.chdir(work)
+    change_params(work, {"train": {"seed": 2}})
+    with Repo() as repo:
+        repo.reproduce(targets=["train"])
+    model = find_hash(read_lock(None), MODEL) or ""
+
+    kept = pack_results(work.parent / "kept.tar", push=False)
+    pushed = pack_results(work.parent / "pushed.tar", push=True)
+
+    assert kept == ["dvc.lock"]
+    assert {*pushed} - {*kept} == {f"{REMOTE}/files/md5/{model[:2]}/{model[2:]}"}
+
+
+@pytest.mark.acceptance
+def test_jobs_hand_over_names_and_results_and_the_best_becomes_a_pull_request(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For DVC and the stages that a job starts.
+    variables = {"PYTHONPATH": str(workspace / "src"), "OPEN": "true"}
+    name, settings = "penalty-10.0", "prepare.test_months=9; train.penalty=10.0,1.0"
+
+    with host(monkeypatch, workspace, SETTINGS=settings, **variables) as hosted:
+        jobs = Jobs(hosted, workspace.parent / "tried")
+        jobs.run("plan")
+        jobs.run("try", name)
+        (left,) = workspace.parent.glob("job-*/out/tried")
+        left.rename(jobs.tried)
+        jobs.run("compare")
+        said = jobs.run("propose", name).stdout
+
+    assert hosted.read("output").splitlines() == [f'names=["test_months-9", "{name}", "penalty-1.0"]', f"best={name}"]
+    assert hosted.read("summary").startswith("## 3 experiments, 2 failed\n")
+    (pull,) = hosted.github.pulls
+    branch = pull["head"]["ref"]
+    assert said == f"pull request 1: {branch}\n"
+    changed = git("diff", "--name-only", f"main...{branch}", cwd=hosted.remote).split()
+    assert {"dvc.lock", "out/metrics.json", "params.yaml"} <= {*changed}
+    assert any(path.startswith(f"{REMOTE}/files/") for path in changed)

@@ -30,7 +30,7 @@ from lifecycle.delivery.service import Service
 from lifecycle.deploy import check_canary, deploy, read_release
 from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.paths import BUNDLE, BUNDLE_FACTS
-from lifecycle.retire import remove_published
+from lifecycle.retire import main as retire
 from lifecycle.serving.challenge import is_dealt
 from lifecycle.serving.manifest import hash_bytes
 from lifecycle.serving.service import MANIFEST
@@ -255,13 +255,21 @@ def test_bundle_that_no_commit_holds_is_not_deployed(tmp_path: Path) -> None:
         read_release(tmp_path / "bundle.zip", tmp_path / "bundle.json")
 
 
-def test_versions_that_no_longer_serve_are_removed_and_the_way_back_stays(service: Service, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("readings_folder")
+def test_versions_that_no_longer_serve_are_removed_and_the_way_back_stays(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     hasty = PARAMS.model_copy(update={"bake_seconds": 0.0})
     for minor in range(1, 4):
         deploy(service, build(tmp_path, f"v1.{minor}.0"), ANSWERS, hasty)
 
-    assert remove_published(service, keep=1) == ["1"]
+    named = {name: {"value": value} for name, value in name_target(service.function).items()}
+    (tmp_path / "outputs.json").write_text(json.dumps(named), encoding="utf-8")
 
+    retire(["--target", "outputs.json"])
+    retire(["--target", "outputs.json"])
+
+    assert capsys.readouterr().out == "removed from the function: 1\nremoved from the function: nothing\n"
     assert list(service.list_published()) == ["2", "3", "4"]
     assert service.roll_back() == "3"
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import run_git
 
 from lifecycle.errors import RefusedError
-from lifecycle.github.results import MOST_BYTES, commit, pack, unpack
+from lifecycle.github.results import MOST_BYTES, commit, main, pack, unpack
 from rehearsal.github import Repository, serve_github
 from tests.tools import require_tool
 
@@ -137,6 +137,19 @@ def test_results_are_pushed_and_the_checks_started(
         ("check.yml", "better"),
         ("train.yml", "better"),
     ]
+
+
+def test_archive_without_a_file_is_nothing_to_commit(
+    branch: Path, remote: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = run_git(remote, "show-ref")
+    with tarfile.open(tmp_path / "results.tar", "w"):
+        pass
+
+    main(["commit", str(tmp_path / "results.tar"), str(branch), "better"])
+
+    assert capsys.readouterr().out == "Nothing to commit: dvc.lock says already what this branch makes.\n"
+    assert run_git(remote, "show-ref") == before
 
 
 def test_branch_that_moved_on_is_left_alone(branch: Path, remote: Path, tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """What retires: versions before the champion and the ones to go back to, and nothing that may still serve."""
 
+from pathlib import Path
+
 import pytest
+from repositories import copy_repository, git
 
 from lifecycle.delivery.service import Alias
-from lifecycle.registry import PRODUCTION, Version
-from lifecycle.retire import choose_published, choose_versions
+from lifecycle.registry import PRODUCTION, Version, list_versions, promote_version, register_version
+from lifecycle.retire import choose_published, choose_versions, main
+from rehearsal.remote import change_params
 
 
 def make_version(name: str, *stages: str, retired: bool = False) -> Version:
@@ -43,3 +47,23 @@ def test_function_keeps_champion_canary_the_one_before_and_the_newest_others() -
 
     assert choose_published(["1", "2", "3", "7", "8", "9", "10"], alias, 1) == ["1", "3", "8"]
     assert not choose_published(["1", "2"], Alias("2", {}, "champion 2, before 1", "r"), 1)
+
+
+def test_command_retires_in_the_registry_and_says_what(
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(copy_repository(tmp_path_factory, tmp_path / "repository"))
+    change_params(Path(), {"retire": {"keep": 1}})
+    for _ in range(3):
+        register_version("model", "HEAD")
+        git("commit", "--quiet", "--allow-empty", "--message", "Other code")
+    promote_version("model", "v1.2.0")
+
+    main([])
+    main([])
+
+    assert capsys.readouterr().out == "retired: model@v1.0.0\nretired: nothing\n"
+    assert [version.name for version in list_versions("model") if version.retired] == ["v1.0.0"]

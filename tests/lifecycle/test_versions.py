@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from repositories import copy_repository, git
 
-from lifecycle.errors import RefusedError
+from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.github import versions
-from lifecycle.github.versions import promote, register, retire
+from lifecycle.github.versions import main, promote, register
 from lifecycle.registry import find_champion, list_versions
-from rehearsal.remote import AUTHOR, COMMITTER
+from rehearsal.remote import AUTHOR, COMMITTER, change_params
 
 
 @pytest.fixture(name="remote")
@@ -62,18 +62,6 @@ def test_promoted_version_is_champion_for_everybody_and_a_former_one_comes_back(
     assert [tag for tag in list_tags(remote) if "#" in tag] == ["model#production#1", "model#production#2"]
 
 
-def test_versions_that_no_longer_serve_are_retired_for_everybody(remote: Path) -> None:
-    for _ in range(3):
-        register("model")
-        git("commit", "--quiet", "--allow-empty", "--message", "Other code")
-    promote("model", "v1.0.2")
-
-    assert retire("model", 1) == ["v1.0.0"]
-    assert not retire("model", 1)
-
-    assert [tag for tag in list_tags(remote) if tag.endswith("!")] == ["model@v1.0.0!"]
-
-
 def test_tag_that_cannot_be_pushed_is_taken_back(remote: Path) -> None:
     remote.rename(remote.with_suffix(".gone"))
 
@@ -83,12 +71,52 @@ def test_tag_that_cannot_be_pushed_is_taken_back(remote: Path) -> None:
     assert not list_versions("model")
 
 
-def test_author_is_the_bot(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(name="job")
+def fixture_job(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Start as the step of a job; give the file in which it hands over what it found."""
+    assert remote.exists()
     # A job's process ends after it has named itself to Git; this one does not.
-    for name, value in {**AUTHOR, **COMMITTER}.items():
+    for name, value in {**AUTHOR, **COMMITTER, "GITHUB_OUTPUT": str(tmp_path / "output")}.items():
         monkeypatch.setenv(name, value)
+    return tmp_path / "output"
 
+
+@pytest.mark.usefixtures("job")
+def test_author_is_the_bot() -> None:
     versions.name_author()
 
     assert git("var", "GIT_AUTHOR_IDENT").startswith("github-actions[bot] <")
     assert git("var", "GIT_COMMITTER_IDENT").startswith("github-actions[bot] <")
+
+
+def test_versions_are_handed_over_and_those_that_no_longer_serve_are_retired_for_everybody(
+    remote: Path, job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_params(Path(), {"retire": {"keep": 1}})
+
+    for _ in range(3):
+        main(["register"])
+        git("commit", "--quiet", "--allow-empty", "--message", "Other code")
+    main(["promote", "v1.0.2"])
+    main(["retire"])
+    main(["retire"])
+
+    assert job.read_text(encoding="utf-8") == "version=v1.0.0\nversion=v1.0.1\nversion=v1.0.2\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "model@v1.0.0",
+        "model@v1.0.1",
+        "model@v1.0.2",
+        "model@v1.0.2 is the champion.",
+        "retired: v1.0.0",
+        "retired: nothing",
+    ]
+    assert [tag for tag in list_tags(remote) if tag.endswith("!")] == ["model@v1.0.0!"]
+    assert git("for-each-ref", "--format=%(taggername)", "refs/tags/model@v1.0.0") == "github-actions[bot]"
+
+
+def test_promotion_of_no_version_is_misuse(remote: Path, job: Path) -> None:
+    with pytest.raises(MisuseError, match=r"^no version is given; expected one like v1\.2\.0\.$"):
+        main(["promote", ""])
+
+    assert not list_tags(remote)
+    assert not job.exists()

@@ -90,8 +90,7 @@ def commit(archive: Path, folder: Path, branch: str) -> str:
         As `unpack`, or if the branch has moved on.
     """
     names = unpack(archive, folder)
-    if names:
-        run_tool(folder, "git", "add", "--", *names)
+    run_tool(folder, "git", "add", "--", *names)
     if not run_tool(folder, "git", "diff", "--cached", "--name-only"):
         return "Nothing to commit: dvc.lock says already what this branch makes."
     run_tool(folder, "git", *AUTHOR, "commit", "--quiet", "--message", "Reproduce the pipeline")

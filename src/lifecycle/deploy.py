@@ -91,9 +91,14 @@ def deploy(service: Service, release: Release, answers: KnownAnswers, params: De
     try:
         answers.check(service, version)
         log.info("deploy step=answered version=%s requests=%d", version, len(answers.rows))
-        start = service.start_canary(version, params.canary_weight)
-        log.info("deploy step=canary version=%s share=%g", version, params.canary_weight)
-        bake(service, version, start, answers, params)
+        champion = service.read_alias().version
+        if answers.is_served(service, champion):
+            start = service.start_canary(version, params.canary_weight)
+            log.info("deploy step=canary version=%s share=%g", version, params.canary_weight)
+            bake(service, version, start, answers, params)
+        else:
+            # It protects nobody, and its alarms would be held against the version that mends it.
+            log.info("deploy step=no_canary version=%s reason=the champion, version %s, fails", version, champion)
     except RefusedError as error:
         service.clear_canary()
         log.info("deploy step=rolled_back version=%s reason=%s", version, error)

@@ -1,6 +1,7 @@
 """A deploy against AWS on loopback: what proves itself is promoted, and whatever happens callers are answered."""
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -161,6 +162,22 @@ def test_release_with_a_fault_is_rolled_back(kind: str, cloud: Cloud, service: S
 
     alias = service.read_alias()
     assert (alias.version, alias.weights) == ("1", {})
+
+
+@pytest.mark.usefixtures("cloud")
+@pytest.mark.parametrize("kind", ["refusing", "crashing"])
+def test_champion_that_fails_is_replaced_without_a_canary(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with create_service(build(tmp_path, "v1.0.0", **FAULTS[kind][0])) as service:
+        assert (
+            deploy(service, build(tmp_path, "v1.0.1"), ANSWERS, PARAMS.model_copy(update={"bake_seconds": 0.0}))
+            == "2"
+        )
+
+        assert (service.read_alias().version, service.read_alias().weights) == ("2", {})
+    assert "step=no_canary version=2 reason=the champion, version 1, fails" in caplog.text
 
 
 def test_rollback_by_a_person_ends_a_deploy_that_bakes(cloud: Cloud, service: Service, tmp_path: Path) -> None:

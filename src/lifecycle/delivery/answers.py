@@ -5,6 +5,7 @@ import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -64,10 +65,18 @@ class KnownAnswers:
         return took_ms
 
     def ask(self, service: Service, version: str) -> tuple[dict[str, Any], float]:
-        """Ask a version, and return its answer, whatever it is, and how many milliseconds that took."""
+        """Ask a version, and return its answer, whatever its status, and how many milliseconds that took."""
         start = time.perf_counter()
         answer = service.invoke(version, make_event({"rows": self.rows}, f"{PROBE}{uuid4()}"))
         return answer, 1000 * (time.perf_counter() - start)
+
+    def is_served(self, service: Service, version: str) -> bool:
+        """Tell whether a version answers, also where it predicts otherwise or refuses rows that it does not know."""
+        try:
+            answer, _ = self.ask(service, version)
+        except RefusedError:
+            return False
+        return int(answer.get("statusCode", HTTPStatus.INTERNAL_SERVER_ERROR)) < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def read_predictions(answer: Mapping[str, Any]) -> np.ndarray:

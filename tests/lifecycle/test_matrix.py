@@ -179,6 +179,12 @@ def break_link(folder: Path) -> None:
     (folder / "good/report.json").symlink_to(folder / "elsewhere")
 
 
+def break_folder(folder: Path) -> None:
+    """Put a link in the place of an experiment's folder."""
+    (folder / "good").rename(folder / "elsewhere")
+    (folder / "good").symlink_to(folder / "elsewhere")
+
+
 def rewrite(name: str, content: str) -> Any:
     """Make a change of a file."""
     return lambda folder: (folder / "good" / name).write_text(content, encoding="utf-8")
@@ -187,6 +193,7 @@ def rewrite(name: str, content: str) -> Any:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (break_folder, "its folder is a link"),
         (break_link, "report.json is missing, or no regular file"),
         (lambda folder: (folder / "good/run.json").unlink(), "run.json is missing"),
         (rewrite("run.json", '{"seconds": -1, "ran": []}'), "run.json is refused: seconds is -1"),

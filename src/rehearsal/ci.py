@@ -36,7 +36,7 @@ DRY = {"MAKEFLAGS": "n"}
 LIGHT, BETTER, WORSE = (f"max_iter: {trees}" for trees in (40, 80, 5))
 # Of each kind that check.yml calls for a few: pytest takes it for a fault when there is none.
 DRILL = "tests/lifecycle/test_cluster.py::test_month_that_a_worker_cannot_read_is_told_in_one_line"
-FEW_TESTS = {"PYTEST_ADDOPTS": f"tests/test_rooms.py tests/infra/test_terraform.py {DRILL}"}
+FEW_TESTS = {"PYTEST_ADDOPTS": f"--cov-fail-under=0 tests/test_rooms.py tests/infra/test_terraform.py {DRILL}"}
 
 
 @contextmanager

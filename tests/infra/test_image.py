@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 from conftest import run_command, run_python
 from filelock import FileLock
+from servers import make_event, read_sent
 from test_bundle import require_platform
-from test_serve import make_event, read_sent
 
 from lifecycle.paths import BUNDLE, BUNDLE_FACTS
 from lifecycle.serving.archive import hash_files

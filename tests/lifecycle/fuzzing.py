@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import strategies as st
-from test_serve import make_event
+from servers import make_event
 
 from lifecycle.data.contract import Column, Contract
 

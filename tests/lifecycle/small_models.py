@@ -4,7 +4,7 @@ import json
 
 from onnx import TensorProto, helper
 
-from lifecycle.predictor import METADATA
+from lifecycle.predictor import METADATA, Predictor
 
 
 def write_sum(constant: float = 0) -> bytes:
@@ -22,3 +22,8 @@ def write_sum(constant: float = 0) -> bytes:
     described = {"features": ["size", "is_fine"], "classes": None}
     helper.set_model_props(model, {METADATA: json.dumps(described)})
     return bytes(model.SerializeToString())
+
+
+def make_regression(constant: float = 0) -> Predictor:
+    """Make a model that adds its two features and a constant."""
+    return Predictor(write_sum(constant))

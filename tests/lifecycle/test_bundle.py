@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import PACKAGE, replace_text, run_git, run_here, run_python
-from test_serve import make_event, read_sent
+from servers import make_event, read_sent
 
 from lifecycle.bundle import HANDLER
 from lifecycle.delivery.answers import ROWS, read_answers

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from rivals import list_models
-from test_serve import ROW, list_probabilities, make_event, read_sent
+from servers import ROW, list_probabilities, make_event, read_sent
 
 from lifecycle import serve
 from lifecycle.data.contract import read_contract

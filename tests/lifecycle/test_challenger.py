@@ -12,9 +12,9 @@ import pytest
 import yaml
 from conftest import NAME, PACKAGE, commit_all, put_model, replace_text, run_git, run_here, run_python
 from rivals import list_models
+from servers import Running, list_probabilities, read_sent, start_server
 from test_bundle import read_json, require_platform
 from test_challenge import load_champion, put_beside
-from test_serve import Running, list_probabilities, read_sent, start_server
 
 from lifecycle import serve
 from lifecycle.data.rows import read_rows

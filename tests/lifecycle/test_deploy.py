@@ -21,8 +21,8 @@ import pytest
 from conftest import commit_all, run_here, run_python
 from functions import ANSWERS, PARAMS, build, create_service, name_target, open_cloud, open_target
 from readings import write_params
+from servers import make_event
 from sklearn.linear_model import LinearRegression
-from test_serve import make_event
 from waiting import wait_for
 
 import lifecycle.bundle

@@ -1,95 +1,31 @@
 """What serving answers, over HTTP and as Lambda would ask it, and what it writes down."""
 
 import base64
-import http.client
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pytest
 import readings
 from conftest import PACKAGE, run_python
-from small_models import write_sum
+from servers import ROW, Running, list_probabilities, make_event, read_sent, serve_folder
+from small_models import make_regression
 
 from lifecycle import serve
 from lifecycle.data.contract import read_contract
 from lifecycle.data.rows import read_rows
-from lifecycle.errors import MisuseError, RefusedError
 from lifecycle.paths import ONNX, TEST
-from lifecycle.predictor import Predictor, load_predictor
+from lifecycle.predictor import load_predictor
 from lifecycle.serving.openapi import describe_service
 from lifecycle.serving.request import MAX_BODY_BYTES, MAX_ROWS
 from lifecycle.serving.service import Service
-
-ROW = {
-    "inspected_at": "2025-03-01T08:30:00",
-    "site": "mill",
-    "age_days": 120,
-    "temperature_celsius": 61.5,
-    "vibration_mm_per_s": 2.5,
-}
-START_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server in a process of its own, and where its log goes."""
-
-    process: int
-    port: int
-    log: Path
-
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, Any], Any]:
-        """Send one request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        sent = body if body is None or isinstance(body, bytes) else json.dumps(body)
-        connection.request(method, path, sent, {key.replace("_", "-"): value for key, value in headers.items()})
-        response = connection.getresponse()
-        content = response.read()
-        connection.close()
-        return response.status, dict(response.headers), json.loads(content) if content else None
-
-    def read_log(self, request_id: str) -> list[dict[str, Any]]:
-        """Read the lines of a request."""
-        lines = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
-        return [line for line in lines if line["request_id"] == request_id]
-
-
-@contextmanager
-def start_server(
-    folder: Path, log: TextIO | int, **environment: str
-) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """Serve a folder's model on a free port; give the address that the server names."""
-    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "PORT": "0", **environment}
-    command = [sys.executable, "-m", "lifecycle.serve"]
-    with subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=log, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr
-        try:
-            said = process.stderr.readline()
-            assert said.startswith("address="), said + process.stderr.read()
-            yield said.split()[0].removeprefix("address="), process
-        finally:
-            process.terminate()
-
-
-@contextmanager
-def serve_folder(folder: Path, log: Path) -> Iterator[Running]:
-    """Serve a folder's model on loopback, with a log."""
-    with log.open("w", encoding="utf-8") as file, start_server(folder, file, VARIANT="canary") as (address, process):
-        assert address.startswith("http://127.0.0.1:")
-        yield Running(process.pid, int(address.rpartition(":")[2]), log)
 
 
 @pytest.fixture(name="server", scope="module")
@@ -111,38 +47,6 @@ def fixture_ask(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         return answer["statusCode"], json.loads(answer["body"])
 
     return ask
-
-
-def make_event(body: str, path: str = "/predict", method: str = "POST") -> dict[str, Any]:
-    """Make an event of a function URL."""
-    context = {"http": {"method": method, "path": path}, "stage": "$default"}
-    return {
-        "version": "2.0",
-        "rawPath": path,
-        "requestContext": context,
-        "headers": {},
-        "body": body,
-        "isBase64Encoded": False,
-    }
-
-
-def read_sent(folder: Path, n: int) -> list[dict[str, Any]]:
-    """Turn the first prepared test rows into the rows that a client would send."""
-    columns = {name: values[:n] for name, values in read_rows(folder / TEST).columns.items() if name in ROW}
-    assert set(columns) == set(ROW)
-    return [{name: to_json(values[row]) for name, values in columns.items()} for row in range(n)]
-
-
-def to_json(value: Any) -> Any:
-    """Turn a prepared value into JSON's."""
-    if isinstance(value, np.datetime64):
-        return str(value.astype("datetime64[us]"))
-    return value if isinstance(value, str) else None if np.isnan(value) else float(value)
-
-
-def list_probabilities(answer: dict[str, Any]) -> list[list[float]]:
-    """List the probabilities of an answer, of shape (n_rows, n_classes)."""
-    return [list(one["probabilities"].values()) for one in answer["predictions"]]
 
 
 def test_many_rows_are_answered_as_each_alone_and_as_the_model_predicts(server: Running, trained: Path) -> None:
@@ -357,35 +261,6 @@ def test_event_of_another_kind_is_refused(event: Any) -> None:
     assert "expected payload 2.0" in json.loads(answer["body"])["error"]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "said"),
-    [
-        ("GET", "/", 404, "expected one of /predict, /health, /version, /openapi.json."),
-        ("GET", "/predict/../../etc/passwd", 404, "there is no such path"),
-        ("GET", "/predict", 405, "the path answers POST alone."),
-        ("DELETE", "/predict", 405, "the path answers POST alone."),
-        ("POST", "/health", 405, "the path answers GET alone."),
-        ("BREW", "/predict", 405, "the path answers POST alone."),
-    ],
-)
-def test_server_refuses_what_it_does_not_offer(
-    server: Running, method: str, path: str, status: int, said: str
-) -> None:
-    found, headers, answer = server.ask(method, path)
-
-    assert (found, headers["content-type"]) == (status, "application/json")
-    assert said in answer["error"] and answer["request_id"] == headers["x-request-id"]
-    assert (status != 405) or headers["allow"] in said
-
-
-def test_head_is_answered_without_a_body(server: Running) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        answer = b"".join(iter(lambda: connection.recv(4096), b""))
-
-    assert answer.startswith(b"HTTP/1.1 405 ") and answer.endswith(b"\r\n\r\n")
-
-
 def test_body_of_a_megabyte_is_read_and_one_byte_more_is_refused(server: Running) -> None:
     row = json.dumps(ROW).encode()
 
@@ -395,56 +270,6 @@ def test_body_of_a_megabyte_is_read_and_one_byte_more_is_refused(server: Running
 
     assert (fits, large, event["statusCode"]) == (200, 413, 413)
     assert answer["error"] == "the body has 1,000,001 bytes; expected at most 1,000,000."
-
-
-@pytest.mark.parametrize(
-    ("header", "status"),
-    [
-        ("Transfer-Encoding: chunked", 411),
-        ("Content-Length: x", 400),
-        ("Content-Length: -1", 400),
-        (f"Content-Length: {'9' * 30}", 413),
-        ("x" * 70_000 + ": 1", 431),
-    ],
-    ids=lambda value: str(value)[:24],
-)
-def test_server_answers_broken_http_in_json_and_ends_the_connection(
-    server: Running, header: str, status: int
-) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(f"POST /predict HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
-        connection.shutdown(socket.SHUT_WR)
-        with connection.makefile("rb") as file:
-            answer = file.read()
-
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(f"HTTP/1.1 {status} ".encode())
-    assert b"connection: close" in head.lower() and json.loads(body)["error"]
-
-
-def test_client_that_waits_for_leave_to_send_gets_it_at_once(server: Running) -> None:
-    body = json.dumps(ROW).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(head.encode())
-        leave = connection.recv(1000)
-        connection.sendall(body)
-        answer = connection.recv(100)
-
-    assert leave.startswith(b"HTTP/1.1 100 ") and answer.startswith(b"HTTP/1.1 200 ")
-
-
-def test_connection_stays_open_for_more_requests(server: Running) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    statuses = []
-    for body in (json.dumps(ROW), "{", json.dumps(ROW)):
-        connection.request("POST", "/predict", body)
-        response = connection.getresponse()
-        statuses.append((response.status, connection.sock is not None))
-        response.read()
-    connection.close()
-
-    assert statuses == [(200, True), (400, True), (200, True)]
 
 
 @pytest.mark.parametrize(
@@ -554,11 +379,6 @@ def test_references_of_openapi_lead_somewhere(server: Running) -> None:
     assert named == set(document["components"]["schemas"])
 
 
-def make_regression(constant: float = 0) -> Predictor:
-    """Make a model that adds its two features and a constant."""
-    return Predictor(write_sum(constant))
-
-
 def test_regression_is_answered_with_numbers_and_described_as_such() -> None:
     contract = read_contract(readings.CONTRACT)
     service = Service({"version": "v1.0.0"}, make_regression(), contract, readings.compute_features, "champion")
@@ -594,75 +414,3 @@ def test_serving_loads_the_standard_library_numpy_and_onnxruntime_alone(trained:
     # On Lambda the model is loaded before the first request.
     assert (loaded, first, second) == ("1", "200", "200")
     assert {*names.split()} - sys.stdlib_module_names == {"lifecycle", "numpy", "onnxruntime", PACKAGE}
-
-
-@pytest.mark.parametrize("port", ["x", "70000", "-1", "８０"])
-def test_port_that_is_none_is_misuse(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
-    monkeypatch.setenv("PORT", port)
-
-    with pytest.raises(MisuseError, match="expected a number from 0 to 65535"):
-        serve.main()
-
-
-@pytest.mark.usefixtures("ask")
-def test_port_that_is_taken_is_refused(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PORT", str(server.port))
-
-    with pytest.raises(RefusedError, match=f"port {server.port} cannot be used: Address already in use"):
-        serve.main()
-
-
-@pytest.mark.usefixtures("ask")
-def test_address_that_the_machine_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Kept for documentation: no machine has it.
-    monkeypatch.setenv("HOST", "192.0.2.1")
-
-    with pytest.raises(
-        RefusedError, match="192.0.2.1, port 8080 cannot be used: .*; name another one in HOST or PORT"
-    ):
-        serve.main()
-
-
-def test_server_that_is_told_to_end_first_answers_what_was_asked(trained: Path) -> None:
-    with start_server(trained, subprocess.DEVNULL, HOST="0.0.0.0") as (address, process):
-        port = int(address.removeprefix("http://0.0.0.0:"))
-        idle, asking = (http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(2))
-        for connection in (idle, asking):
-            connection.request("GET", "/health")
-            connection.getresponse().read()
-        asking.request("POST", "/predict", json.dumps({"rows": read_sent(trained, 200)}))
-        process.terminate()
-        answer = json.loads(asking.getresponse().read())
-        # A client that asks nothing more does not hold it up.
-        code = process.wait(timeout=serve.IDLE_SECONDS / 2)
-        for connection in (idle, asking):
-            connection.close()
-
-    assert (len(answer["predictions"]), code) == (200, 0)
-
-
-def test_folder_without_a_model_is_refused_in_one_line(tmp_path: Path, trained: Path) -> None:
-    (tmp_path / "params.yaml").write_bytes((trained / "params.yaml").read_bytes())
-
-    done = subprocess.run(
-        [sys.executable, "-m", "lifecycle.serve"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(trained / "src"), "PORT": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 1
-    assert done.stderr.startswith("RefusedError: the model cannot be described: ")
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_client_that_goes_away_leaves_no_traceback(server: Running) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
-
-    status, _, _ = server.ask("GET", "/health")
-
-    assert status == 200

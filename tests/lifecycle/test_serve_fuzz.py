@@ -22,7 +22,8 @@ import readings
 from fuzz_checks import LEAKS
 from fuzzing import CANARY, CONTEXTS, draw_events
 from hypothesis import HealthCheck, given, settings
-from test_serve import ROW, make_regression, serve_folder
+from servers import ROW, serve_folder
+from small_models import make_regression
 from waiting import wait_for
 
 from lifecycle import serve

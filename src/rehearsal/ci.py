@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import MisuseError, RefusedError, run
+from lifecycle.repository import read_yaml_at
 from lifecycle.views.terminal import align_columns
 from rehearsal import events
 from rehearsal.deploying import rehearse_deploy
@@ -34,6 +35,8 @@ PASSED_ON = ("PIP_", "UV_", "GO", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "TF_CLI_
 DRY = {"MAKEFLAGS": "n"}
 # The whole of the tests is run beside the rehearsal, not within it.
 LIGHT, BETTER, WORSE = (f"max_iter: {trees}" for trees in (40, 80, 5))
+# What the pull requests change: the model is the template's own.
+CHANGED = ("max_iter", "learning_rate")
 # Of each kind that check.yml calls for a few: pytest takes it for a fault when there is none.
 DRILL = "tests/lifecycle/test_cluster.py::test_month_that_a_worker_cannot_read_is_told_in_one_line"
 FEW_TESTS = {"PYTEST_ADDOPTS": f"--cov-fail-under=0 tests/test_rooms.py tests/infra/test_terraform.py {DRILL}"}
@@ -247,6 +250,10 @@ def main(argv: list[str] | None = None) -> None:
         raise MisuseError(f"there is no scenario {unknown[0]!r}; expected some of {', '.join(known)}.")
     if "merge" in named and "change" not in named:
         raise MisuseError("merge goes on with what change has made; name both: make ci ONLY='change merge'")
+    if absent := [key for key in CHANGED if key not in read_yaml_at(None, "params.yaml")["train"]]:
+        raise MisuseError(
+            f"params.yaml has no train.{absent[0]}, which these pull requests change; name yours in src/rehearsal."
+        )
     chosen = [scenario for name, scenario in known.items() if not named or name in named]
     with tempfile.TemporaryDirectory(prefix="ci-") as folder:
         stage = rehearse(Path(folder), chosen)

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from lifecycle.comparison.pairs import MODES, Losses, measure_losses, read_pairs
-from lifecycle.comparison.record import NOTES, describe_decision, find_same, read_decisions, write_decision
+from lifecycle.comparison.record import NOTES, describe_decision, find_last, find_same, write_decision
 from lifecycle.comparison.sequential import CONTINUE, Decision, Rule, compare_paired, compare_split
 from lifecycle.deploy import read_target
 from lifecycle.errors import MisuseError, run
@@ -130,8 +130,7 @@ def find_waiting(params: Params) -> Version | None:
     champion = find_promoted(versions)
     if not params.deploy.challenge or champion in (None, versions[0]):
         return None
-    decided = read_decisions(params.registry.name, versions[0].commit)
-    return None if any(one["champion"]["version"] == champion.name for one in decided) else versions[0]
+    return None if find_last(params.registry.name, versions[0].commit, champion.name) else versions[0]
 
 
 def _find_version(record: dict[str, Any]) -> Version | None:

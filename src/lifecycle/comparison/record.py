@@ -34,6 +34,12 @@ def read_decisions(name: str, commit: str) -> list[dict[str, Any]]:
     return records
 
 
+def find_last(name: str, commit: str, champion: str) -> dict[str, Any] | None:
+    """Find the newest decision on a version against a champion, as v1.0.0; None where none stands."""
+    decided = [one for one in read_decisions(name, commit) if one["champion"]["version"] == champion]
+    return decided[-1] if decided else None
+
+
 def find_same(record: dict[str, Any], commit: str) -> dict[str, Any] | None:
     """Find the decision on a version that stands already: between the same models, in the same mode."""
     same = ("mode", "champion", "challenger")

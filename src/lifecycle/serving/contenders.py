@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lifecycle.comparison.record import describe_decision, read_decisions
+from lifecycle.comparison.record import describe_decision, find_last
 from lifecycle.comparison.sequential import PROMOTE
 from lifecycle.errors import RefusedError
 from lifecycle.params import Params
@@ -38,14 +38,13 @@ def choose_challenger(params: Params) -> str | None:
     own = next((version for version in versions if version.commit == head), None)
     if champion is None or own is None or _find_model(champion) == _find_model(own):
         return None
-    for decided in reversed(read_decisions(name, own.commit)):
-        if decided["champion"]["version"] == champion.name:
-            if decided["decision"] == PROMOTE:
-                return None
-            raise RefusedError(
-                f"{own.name} is not to replace the champion ({describe_decision(decided)}). "
-                "Revert the merge that brought it, or merge a better model."
-            )
+    if decided := find_last(name, own.commit, champion.name):
+        if decided["decision"] == PROMOTE:
+            return None
+        raise RefusedError(
+            f"{own.name} is not to replace the champion ({describe_decision(decided)}). "
+            "Revert the merge that brought it, or merge a better model."
+        )
     if not is_unchanged_since(champion.commit, f"src/{params.domain}"):
         print(f"{own.name} and the champion {champion.name} have other code of the task: a canary compares them.")
         return None

@@ -8,7 +8,6 @@ Leaves in the working folder what a pull request needs; `lifecycle.github.propos
 """
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,7 @@ from lifecycle.params import Params, RetrainParams, read_params
 from lifecycle.paths import DATA, OUT
 from lifecycle.repository import LOCK, MADE_OF, read_git, read_yaml_at
 from lifecycle.reproduce import reproduce
+from lifecycle.tools import run_tool
 
 DATA_FILE = f"{DATA}.dvc"
 TRACKED = (DATA_FILE, LOCK, OUT.as_posix())
@@ -153,7 +153,7 @@ def retrain(params: Params, client: Client, now: datetime) -> None:
 def put_back() -> None:
     """Put data and results back as HEAD has them."""
     read_git("checkout", "HEAD", "--", *TRACKED)
-    subprocess.run([sys.executable, "-m", "dvc", "checkout", "--quiet", "--force", DATA_FILE], check=True)
+    run_tool(Path(), sys.executable, "-m", "dvc", "checkout", "--quiet", "--force", DATA_FILE)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -24,9 +24,11 @@ from rehearsal.experimenting import rehearse_experiment
 from rehearsal.github import Repository, serve_github
 from rehearsal.machines import rehearse_runner
 from rehearsal.monitoring import rehearse_monitor
+from rehearsal.outcome import read_condition
 from rehearsal.remote import Remote, change_params, make_remote
 from rehearsal.retraining import rehearse_retrain
-from rehearsal.stage import Stage
+from rehearsal.stage import Stage, announce, open_pull
+from rehearsal.stand_ins import read_yaml
 
 REPOSITORY, FORK = "team/model", "stranger/model"
 # Settings of this machine without which jobs can install nothing.
@@ -37,6 +39,8 @@ DRY = {"MAKEFLAGS": "n"}
 LIGHT, BETTER, WORSE = (f"max_iter: {trees}" for trees in (40, 80, 5))
 # What the pull requests change: the model is the template's own.
 CHANGED = ("max_iter", "learning_rate")
+# No run has them false: two hold of every run that nobody cancels, and a model that stands alone is always touched.
+ALWAYS = ("always()", "!cancelled()", "needs.models.outputs.models != '[]'")
 # Of each kind that check.yml calls for a few: pytest takes it for a fault when there is none.
 DRILL = "tests/lifecycle/test_cluster.py::test_month_that_a_worker_cannot_read_is_told_in_one_line"
 FEW_TESTS = {"PYTEST_ADDOPTS": f"--cov-fail-under=0 tests/test_rooms.py tests/infra/test_terraform.py {DRILL}"}
@@ -84,23 +88,6 @@ def install_stand_ins(folder: Path) -> Path:
         (folder / name).write_text(f"#!/bin/sh\n{script}", encoding="utf-8")
         (folder / name).chmod(0o755)
     return folder
-
-
-def open_pull(
-    stage: Stage, number: int, branch: str, files: dict[str, tuple[str, str]], fork: str = ""
-) -> dict[str, Any]:
-    """Open a pull request that replaces texts in files."""
-    commit = stage.remote.change(branch, files)
-    return announce(stage, number, branch, commit, fork)
-
-
-def announce(stage: Stage, number: int, branch: str, commit: str, fork: str = "") -> dict[str, Any]:
-    """Tell GitHub of a pull request's newest commit, and lay its merge out."""
-    stage.remote.merge(branch, number)
-    base = stage.remote.find("main")
-    pull = events.open_pull_request(REPOSITORY, branch, commit, base_sha=base, number=number, fork=fork)
-    stage.github.pulls[:] = [other for other in stage.github.pulls if other["number"] != number] + [pull]
-    return pull
 
 
 def read_comment(stage: Stage, number: int) -> str:
@@ -200,6 +187,28 @@ def rehearse_merge(stage: Stage) -> None:
     report(stage, "push to main", stage.github.pulls[0], "success", "skipped", "push")
 
 
+def list_missed(stage: Stage) -> list[str]:
+    """List the jobs of all workflows that were never started, and those with a condition that were never skipped."""
+    missed = []
+    for path in sorted(Path.cwd().glob(".github/workflows/*.yml")):
+        for name, job in read_yaml(path)["jobs"].items():
+            played = {one.result for _, workflow, one, *_ in stage.played if (workflow, one.id) == (path.name, name)}
+            if not played & {"success", "failure"}:
+                missed.append(f"{path.name}, {name} was never started")
+            if "if" in job and read_condition(job) not in ALWAYS and "skipped" not in played:
+                missed.append(f"{path.name}, {name} was never skipped")
+    return missed
+
+
+def write_table(stage: Stage) -> str:
+    """Write what was played as a table, and of a job that was skipped why."""
+    head = ("event", "workflow", "job", "result", "run", "skipped unless")
+    rows = [
+        (title, name, job.name, told, run_time, job.condition) for title, name, job, told, run_time in stage.played
+    ]
+    return "\n".join(align_columns([head, *rows]))
+
+
 def make_light(remote: Remote) -> None:
     """Commit a model with few trees as the champion, so that the rehearsal spends its time on the workflows."""
     change_params(remote.clone, {"train": {"max_iter": 40, "folds": 2}, "evaluate": {"resamples": 50}})
@@ -258,7 +267,9 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="ci-") as folder:
         stage = rehearse(Path(folder), chosen)
     print()
-    print("\n".join(align_columns([("event", "workflow", "job", "result", "run"), *stage.rows])))
+    print(write_table(stage))
+    missed = [] if named else list_missed(stage)
+    stage.faults.extend(missed)
     if stage.faults:
         raise RefusedError("\n".join([f"{len(stage.faults)} came out otherwise", *stage.faults]))
 

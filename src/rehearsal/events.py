@@ -1,7 +1,7 @@
 """Events as GitHub sends them: payloads in its own shapes, with the fields that workflows read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 BOT = "dependabot[bot]"
@@ -33,11 +33,17 @@ def describe_repository(full_name: str, fork: bool = False) -> dict[str, Any]:
         "full_name": full_name,
         "owner": describe_user(owner),
         "private": False,
+        "has_pages": False,
         "fork": fork,
         "default_branch": "main",
         "html_url": f"https://github.com/{full_name}",
         "clone_url": f"https://github.com/{full_name}.git",
     }
+
+
+def describe(event: Event, **settings: bool) -> Event:
+    """Give an event with settings of the repository, such as ``private`` or ``has_pages``."""
+    return replace(event, payload={**event.payload, "repository": {**event.payload["repository"], **settings}})
 
 
 def describe_side(repository: Mapping[str, Any], ref: str, sha: str) -> dict[str, Any]:

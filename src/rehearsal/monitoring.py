@@ -50,6 +50,19 @@ def rehearse_monitor(stage: Stage) -> None:
     started = [(run["workflow"], run["inputs"]) for run in stage.github.dispatches[-1:]]
     stage.expect("retraining was started", started == [("retrain.yml", {"cause": "degraded"})])
     stage.expect("the same issue says degraded", stage.github.issues[-1]["body"].startswith("## degraded"))
+    rehearse_status(stage)
+
+
+def rehearse_status(stage: Stage) -> None:
+    """The status page is written from the monitor's last report, and published where Pages are switched on."""
+    run = {"path": ".github/workflows/monitor.yml", "id": stage.runs, "status": "completed", "event": "schedule"}
+    here = {"head_branch": "main", "head_repository": {"full_name": stage.github.full_name}}
+    stage.github.runs.append({**run, **here})
+    pressed = events.workflow_dispatch(stage.github.full_name, "status.yml", {})
+    stage.play("status without Pages", "status.yml", pressed, "success skipped")
+    stage.play("status with Pages", "status.yml", events.describe(pressed, has_pages=True), "success success")
+    page = stage.folder / "store/pages/index.html"
+    stage.expect("the page says degraded", page.is_file() and "degraded" in page.read_text(encoding="utf-8"))
 
 
 def train(stage: Stage, trees: int, **changes: dict[str, Any]) -> str:

@@ -29,6 +29,8 @@ class Job:
     log: str
     # What its steps wrote for the run's page.
     summary: str
+    # What would have had to be so, of one that was skipped.
+    condition: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,16 @@ def read_jobs(name: str, job: Mapping[str, Any], records: list[dict[str, Any]]) 
             entries.setdefault(json.dumps(record["matrix"], sort_keys=True), []).append(record)
     if not entries:
         steps = tuple(Step(name_step(step), "skipped", {}) for step in job.get("steps", []))
-        return [Job(name, str(job.get("name", name)), "skipped", steps, "", "")]
+        return [Job(name, str(job.get("name", name)), "skipped", steps, "", "", read_condition(job))]
     return [read_job(name, job, json.loads(matrix), lines) for matrix, lines in sorted(entries.items())]
+
+
+def read_condition(job: Mapping[str, Any]) -> str:
+    """Read when a job runs: its condition, or without one the success of those that it needs."""
+    needs = job.get("needs", [])
+    if "if" in job:
+        return " ".join(str(job["if"]).removeprefix("${{").removesuffix("}}").split())
+    return f"success of {', '.join([needs] if isinstance(needs, str) else needs)}"
 
 
 def read_job(name: str, job: Mapping[str, Any], matrix: Mapping[str, Any], records: list[dict[str, Any]]) -> Job:

@@ -82,6 +82,10 @@ def rehearse_retrain(stage: Stage) -> None:
     stage.remote.check_out("origin/main")
     schedule = events.schedule(stage.github.full_name, "41 4 * * *")
     stage.play("no prediction log", "monitor.yml", schedule, "success skipped skipped skipped")
+    branch = events.workflow_dispatch(
+        stage.github.full_name, "retrain.yml", {"cause": "drift"}, ref="refs/heads/other"
+    )
+    stage.play("retraining of a branch", "retrain.yml", branch, "skipped skipped skipped")
     source = Source(stage)
     path = source.release()
     rehearse_broken(stage, path)

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
+from rehearsal import events
 from rehearsal.events import Event
 from rehearsal.github import Repository, zip_files
-from rehearsal.outcome import Run
+from rehearsal.outcome import Job, Run
 from rehearsal.remote import Remote
 from rehearsal.runner import World, run_workflow
 
@@ -27,7 +29,8 @@ class Stage:
     github: Repository
     folder: Path
     env: Mapping[str, str]
-    rows: list[tuple[str, ...]] = field(default_factory=list)
+    # Of each job the event, the workflow, what became of it, that in a word, and how long the run took.
+    played: list[tuple[str, str, Job, str, str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     runs: int = 0
 
@@ -60,7 +63,7 @@ class Stage:
                 log = "\n".join(job.log.splitlines()[-40:])
                 self.faults.append(f"{title}, {workflow}, {job.name}: {job.result}, expected {result}\n{log}")
                 told = f"{told}, not {STATES[result]}"
-            self.rows.append((title, workflow, job.name, told, seconds))
+            self.played.append((title, workflow, job, told, seconds))
             print(f"{title}: {workflow}, {job.name}: {told} ({seconds})", flush=True)
         self.deliver(self.runs)
         return found
@@ -75,3 +78,20 @@ class Stage:
         for folder in sorted((self.folder / "store" / "artifacts" / str(run_id)).glob("*")):
             files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
             self.github.artifacts.setdefault(run_id, {})[folder.name] = zip_files(files)
+
+
+def open_pull(
+    stage: Stage, number: int, branch: str, files: dict[str, tuple[str, str]], fork: str = ""
+) -> dict[str, Any]:
+    """Open a pull request that replaces texts in files."""
+    commit = stage.remote.change(branch, files)
+    return announce(stage, number, branch, commit, fork)
+
+
+def announce(stage: Stage, number: int, branch: str, commit: str, fork: str = "") -> dict[str, Any]:
+    """Tell GitHub of a pull request's newest commit, and lay its merge out."""
+    stage.remote.merge(branch, number)
+    base = stage.remote.find("main")
+    pull = events.open_pull_request(stage.github.full_name, branch, commit, base_sha=base, number=number, fork=fork)
+    stage.github.pulls[:] = [other for other in stage.github.pulls if other["number"] != number] + [pull]
+    return pull

@@ -19,10 +19,10 @@ schemathesis.openapi.format("date-time-local", st.datetimes().map(lambda time: t
 
 
 @schemathesis.check
-def tells_nothing(_ctx: schemathesis.CheckContext, response: schemathesis.Response, _case: schemathesis.Case) -> None:
-    """Check that an answer holds nothing of the machine that gave it."""
+def tells_nothing(_ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case) -> None:
+    """Check that an answer holds nothing of the machine that gave it but what was sent itself."""
     leak = LEAKS.search(response.text)
-    assert leak is None, f"the answer tells {leak}"
+    assert leak is None or leak[0] in repr(case), f"the answer tells {leak}"
 
 
 @schemathesis.check

@@ -57,7 +57,7 @@ def read_json(archive: bytes, name: str) -> Any:
     return _parse(_unpack(archive, name), name)
 
 
-def read_facts(path: Path, schema: "TypeAdapter[Any]") -> Any:
+def read_facts(path: Path, schema: "TypeAdapter[Any]", most_bytes: int = MOST_BYTES) -> Any:
     """Read a JSON file that another job left, if it holds what a schema says and nothing else.
 
     Raises
@@ -68,7 +68,7 @@ def read_facts(path: Path, schema: "TypeAdapter[Any]") -> Any:
     if path.is_symlink() or not path.is_file():
         raise RefusedError(f"{path.name} is missing, or no regular file.")
     with path.open("rb") as file:
-        return _parse_facts(file.read(MOST_BYTES + 1), path.name, schema)
+        return _parse_facts(file.read(most_bytes + 1), path.name, schema, most_bytes)
 
 
 def _unpack(archive: bytes, name: str) -> bytes:
@@ -106,10 +106,10 @@ def _find_entry(entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _parse_facts(content: bytes, name: str, schema: "TypeAdapter[Any]") -> Any:
+def _parse_facts(content: bytes, name: str, schema: "TypeAdapter[Any]", most_bytes: int = MOST_BYTES) -> Any:
     """Parse a JSON file's content, and check it against a schema."""
-    if len(content) > MOST_BYTES:
-        raise RefusedError(f"{name} is refused: it has more than {MOST_BYTES:,d} bytes.")
+    if len(content) > most_bytes:
+        raise RefusedError(f"{name} is refused: it has more than {most_bytes:,d} bytes.")
     facts = _parse(content, name)
     try:
         return schema.validate_python(facts)

@@ -20,6 +20,7 @@ from lifecycle.repository import require_revision
 from lifecycle.tools import run_tool
 
 WORKFLOW = "deploy.yml"
+MOST_BYTES = 100_000
 Text = Annotated[str, Field(max_length=200)]
 
 
@@ -64,7 +65,7 @@ def read_record(path: Path) -> dict[str, Any]:
     RefusedError
         If it is too large, or no decision.
     """
-    record: Record = read_facts(path, TypeAdapter(Record))
+    record: Record = read_facts(path, TypeAdapter(Record), MOST_BYTES)
     return record.model_dump(by_alias=True)
 
 
